@@ -1,0 +1,98 @@
+//! The parts that every script pays for, through the embedding API: a tick, a switch of the GIL, a lock,
+//! a queue, a thread. Each function is one part, each row one GIL mode; the counter turns the time of a
+//! run into events a second.
+//!
+//! ```text
+//! cargo bench --bench micro
+//! cargo bench --bench micro -- queue
+//! ```
+
+use std::time::Duration;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use onelock::{GilMode, Interpreter};
+
+fn main() {
+    divan::main();
+}
+
+const MODES: [&str; 3] = ["ticks", "interval", "off"];
+
+fn gil(mode: &str) -> GilMode {
+    match mode {
+        "ticks" => GilMode::Ticks(100),
+        "interval" => GilMode::Interval(Duration::from_millis(5)),
+        _ => GilMode::Off,
+    }
+}
+
+/// Times runs of `source`, in which `events` of what is measured happen.
+fn script(bencher: Bencher, mode: &str, events: u64, source: &str) {
+    let source = source.replace("EVENTS", &events.to_string());
+    let mut interp = Interpreter::builder().gil(gil(mode)).build().expect("an interpreter");
+    bencher
+        .counter(ItemsCount::new(events))
+        .bench_local(|| interp.run_source("bench.rhai", &source).expect("the script runs"));
+}
+
+/// Starting from nothing: what an embedder and every `spawn`ed child pays once.
+#[divan::bench]
+fn interpreter(bencher: Bencher) {
+    bencher.bench_local(|| Interpreter::builder().gil(GilMode::Off).build().expect("an interpreter"));
+}
+
+/// A loop with an empty body: the evaluator's step and the safepoint in it.
+#[divan::bench(args = MODES)]
+fn tick(bencher: Bencher, mode: &str) {
+    script(bencher, mode, 100_000, "for i in 0..EVENTS {}");
+}
+
+/// A native method that does nothing much: what of the rows below is only the call.
+#[divan::bench(args = MODES)]
+fn native_call(bencher: Bencher, mode: &str) {
+    script(bencher, mode, 20_000, "let lock = Lock(); for i in 0..EVENTS { lock.locked(); }");
+}
+
+/// Two threads that hand the GIL to each other: `sleep(0)` gives it up once.
+#[divan::bench(args = MODES)]
+fn gil_switch(bencher: Bencher, mode: &str) {
+    const SOURCE: &str = "
+        fn yielder(n) { for i in 0..n { time::sleep(0); } }
+        let threads = [Thread(#{ target: yielder, args: [EVENTS / 2] }), Thread(#{ target: yielder, args: [EVENTS / 2] })];
+        for t in threads { t.start(); }
+        for t in threads { t.join(); }";
+    script(bencher, mode, 5_000, SOURCE);
+}
+
+#[divan::bench(args = MODES)]
+fn lock_acquire_release(bencher: Bencher, mode: &str) {
+    const SOURCE: &str = "let lock = Lock(); for i in 0..EVENTS { lock.acquire(); lock.release(); }";
+    script(bencher, mode, 20_000, SOURCE);
+}
+
+#[divan::bench(args = MODES)]
+fn queue_put_get(bencher: Bencher, mode: &str) {
+    script(bencher, mode, 20_000, "let q = queue::Queue(); for i in 0..EVENTS { q.put(i); q.get(); }");
+}
+
+/// The same with a thread at either end, so that the getter has to be woken.
+#[divan::bench(args = MODES)]
+fn queue_between_threads(bencher: Bencher, mode: &str) {
+    const SOURCE: &str = "
+        fn put_all(q, n) { for i in 0..n { q.put(i); } }
+        let q = queue::Queue();
+        let t = Thread(#{ target: put_all, args: [q, EVENTS] });
+        t.start();
+        for i in 0..EVENTS { q.get(); }
+        t.join();";
+    script(bencher, mode, 10_000, SOURCE);
+}
+
+#[divan::bench(args = MODES)]
+fn thread_start_join(bencher: Bencher, mode: &str) {
+    const SOURCE: &str = "
+        fn nothing() {}
+        for i in 0..EVENTS { let t = Thread(#{ target: nothing }); t.start(); t.join(); }";
+    script(bencher, mode, 500, SOURCE);
+}

@@ -1,0 +1,166 @@
+//! Builds the rhai engine that speaks the language of this project.
+
+use rhai::module_resolvers::{FileModuleResolver, ModuleResolversCollection, StaticModuleResolver};
+use rhai::packages::{Package, StandardPackage};
+use rhai::{Dynamic, Engine, FnPtr, Module, Shared};
+
+use super::exception::interrupted;
+use super::modules::ModuleNames;
+use super::native::NativeModule;
+use super::realm::{self, Realm};
+use super::variables::synchronise;
+use super::{builtins, statements, tokens};
+use crate::runtime::sync::Arc;
+use crate::runtime::tick;
+
+/// CPython's default recursion limit.
+const RECURSION_LIMIT: usize = 1000;
+/// How deeply expressions may nest in a script's text.
+const EXPRESSION_DEPTH: usize = 200;
+
+/// Builds the engine of a realm out of native modules.
+#[allow(deprecated, reason = "rhai calls its volatile hooks deprecated")]
+pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnOnce(&mut Engine)) -> Engine {
+    let mut engine = Engine::new_raw();
+    engine.register_global_module(StandardPackage::new().as_shared_module());
+    // The interner is a lock that every string operation of every thread would take.
+    engine.set_max_strings_interned(0);
+    engine.set_max_call_levels(RECURSION_LIMIT);
+    engine.set_max_expr_depths(EXPRESSION_DEPTH, EXPRESSION_DEPTH);
+
+    let mut names = ModuleNames::default();
+    let mut resolver = StaticModuleResolver::new();
+    let mut all_builtins = Module::new();
+    let mut packages: Vec<(&'static str, Module)> = Vec::new();
+    for module in modules {
+        names.add(&module);
+        all_builtins.combine(module.builtins);
+        packages.push((module.name, module.module));
+    }
+    for (name, module) in nest(packages) {
+        let module: Shared<Module> = module.into();
+        resolver.insert(name, (*module).clone());
+        engine.register_static_module(name, module);
+    }
+    engine.register_global_module(all_builtins.into());
+
+    let names = Arc::new(names);
+    statements::register(&mut engine, &names);
+    set_resolver(&mut engine, resolver);
+    set_variables(&mut engine, realm, &names);
+    engine.on_parse_token(|token, _, _| tokens::replace(token));
+    engine.on_progress(|_| match tick() {
+        Ok(()) => {
+            synchronise();
+            None
+        }
+        Err(interrupt) => Some(stop_token(interrupt)),
+    });
+    engine.on_missing_function(builtins::forward);
+    let output = Arc::downgrade(realm);
+    engine.on_print(move |text| {
+        if let Some(realm) = output.upgrade() {
+            // A closed standard output is noticed by whoever looks at the result of `print` with `file`.
+            let _ = realm.stdout.write(&format!("{text}\n"));
+        }
+    });
+    let output = Arc::downgrade(realm);
+    engine.on_debug(move |text, source, position| {
+        if let Some(realm) = output.upgrade() {
+            let source = source.map_or_else(String::new, |source| format!("{source} @ "));
+            let _ = realm.stdout.write(&format!("{source}{position:?} | {text}\n"));
+        }
+    });
+    configure(&mut engine);
+    engine
+}
+
+/// The value that ends a computation from a safepoint, where rhai offers no other error.
+fn stop_token(interrupt: crate::runtime::Interrupt) -> Dynamic {
+    match *interrupted(interrupt) {
+        rhai::EvalAltResult::ErrorRuntime(value, _) | rhai::EvalAltResult::ErrorTerminated(value, _) => value,
+        _ => Dynamic::UNIT,
+    }
+}
+
+/// Puts `concurrent.futures` into `concurrent`, and so on.
+fn nest(modules: Vec<(&'static str, Module)>) -> Vec<(&'static str, Module)> {
+    let mut roots: Vec<(&'static str, Module)> = Vec::new();
+    let (inner, outer): (Vec<_>, Vec<_>) = modules.into_iter().partition(|(name, _)| name.contains('.'));
+    roots.extend(outer);
+    for (name, module) in inner {
+        let (root, rest) = name.split_once('.').expect("a dotted name");
+        if !roots.iter().any(|(name, _)| *name == root) {
+            roots.push((root, Module::new()));
+        }
+        let root = roots.iter_mut().find(|(name, _)| *name == root).expect("just made");
+        insert(&mut root.1, rest, module);
+    }
+    roots
+}
+
+fn insert(parent: &mut Module, path: &str, module: Module) {
+    match path.split_once('.') {
+        None => {
+            parent.set_sub_module(path, module);
+        }
+        Some((first, rest)) => {
+            let mut child = parent.get_sub_module(first).cloned().unwrap_or_default();
+            insert(&mut child, rest, module);
+            parent.set_sub_module(first, child);
+        }
+    }
+}
+
+fn set_resolver(engine: &mut Engine, natives: StaticModuleResolver) {
+    let mut resolvers = ModuleResolversCollection::new();
+    resolvers.push(natives);
+    resolvers.push(FileModuleResolver::new());
+    engine.set_module_resolver(resolvers);
+}
+
+#[allow(deprecated, reason = "rhai calls its volatile hooks deprecated")]
+fn set_variables(engine: &mut Engine, realm: &Arc<Realm>, names: &Arc<ModuleNames>) {
+    let realm = Arc::downgrade(realm);
+    let names = Arc::clone(names);
+    engine.on_var(move |name, index, context| {
+        if index > 0 {
+            return Ok(None);
+        }
+        let Some(realm) = realm.upgrade() else { return Ok(None) };
+        if let Some(value) = realm.globals.resolve(name) {
+            // A local variable of a block that rhai searches by name hides the global one.
+            return Ok(if context.scope().contains(name) { None } else { Some(value) });
+        }
+        match name {
+            "__name__" => Ok(Some(realm.name.into())),
+            _ if context.scope().contains(name) || realm.functions.contains(name) => Ok(None),
+            _ if names.contains(name) => Ok(Some(name.to_string().into())),
+            _ => Ok(native_function(name)),
+        }
+    });
+}
+
+/// The name of a native function as a value: `map(len, xs)`.
+#[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
+fn native_function(name: &str) -> Option<Dynamic> {
+    super::native::signature_of(name)?;
+    let called = name.to_string();
+    let function = FnPtr::from_dyn_fn(
+        name.rsplit('.').next().unwrap_or(name).to_string(),
+        Box::new(move |context, args| {
+            let mut args: Vec<Dynamic> = args.iter_mut().map(|arg| arg.take()).collect();
+            let mut args: Vec<&mut Dynamic> = args.iter_mut().collect();
+            context.call_native_fn_raw(&called, false, &mut args)
+        }),
+    );
+    function.ok().map(Dynamic::from)
+}
+
+/// The realm of the calling thread.
+///
+/// # Panics
+/// Outside a script.
+pub fn current_realm() -> Arc<Realm> {
+    realm::current().expect("called by a script")
+}

@@ -1,0 +1,227 @@
+//! Exceptions as values: a class, a message, arguments, a traceback and a cause.
+
+mod class;
+mod from_rhai;
+mod traceback;
+
+use std::fmt;
+
+use rhai::{Dynamic, EvalAltResult, Position};
+
+use crate::runtime::Interrupt;
+use crate::runtime::sync::{Arc, Mutex};
+
+pub use class::{CLASSES, Class};
+pub use from_rhai::{exception_of, is_stop};
+pub use traceback::{Frame, Traceback, blanks_under, shown_name};
+
+/// What native functions return: a value, or an error that carries an [`Exception`].
+pub type Outcome<T> = Result<T, Box<EvalAltResult>>;
+
+struct Data {
+    class: &'static Class,
+    message: String,
+    args: Vec<Dynamic>,
+    /// Further attributes: `errno`, `exitcode`, …
+    attributes: Mutex<Vec<(String, Dynamic)>>,
+    traceback: Mutex<Traceback>,
+    cause: Mutex<Option<Exception>>,
+}
+
+/// A Python exception. Clones are the same exception.
+#[derive(Clone)]
+pub struct Exception(Arc<Data>);
+
+impl fmt::Debug for Exception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.repr())
+    }
+}
+
+impl Exception {
+    /// An exception with a message as its one argument, or with none if the message is empty.
+    pub fn new(class: &'static Class, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let args = if message.is_empty() { vec![] } else { vec![message.clone().into()] };
+        Self::with_args(class, message, args)
+    }
+
+    /// An exception with arguments of its own beside the message that printing it shows.
+    pub fn with_args(class: &'static Class, message: impl Into<String>, args: Vec<Dynamic>) -> Self {
+        Self(Arc::new(Data {
+            class,
+            message: message.into(),
+            args,
+            attributes: Mutex::default(),
+            traceback: Mutex::default(),
+            cause: Mutex::default(),
+        }))
+    }
+
+    /// An `OSError` or the subclass that CPython has for the error number.
+    pub fn from_io(error: &std::io::Error, path: Option<&str>) -> Self {
+        let class = Class::known(class_of_io(error));
+        let number = error.raw_os_error();
+        let text = match number {
+            Some(number) => {
+                let text = error.to_string();
+                let text = text.split(" (os error").next().unwrap_or_default().to_string();
+                format!("[Errno {number}] {text}")
+            }
+            None => error.to_string(),
+        };
+        let message = match path {
+            Some(path) => format!("{text}: '{path}'"),
+            None => text,
+        };
+        let exception = Self::new(class, message);
+        if let Some(number) = number {
+            exception.set_attribute("errno", i64::from(number).into());
+        }
+        if let Some(path) = path {
+            exception.set_attribute("filename", path.to_string().into());
+        }
+        exception
+    }
+
+    /// The class.
+    pub fn class(&self) -> &'static Class {
+        self.0.class
+    }
+
+    /// What printing the exception shows.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The arguments it was made with.
+    pub fn args(&self) -> &[Dynamic] {
+        &self.0.args
+    }
+
+    /// The address that tells this exception from others.
+    pub fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
+    }
+
+    /// A further attribute, such as `errno`.
+    pub fn attribute(&self, name: &str) -> Option<Dynamic> {
+        self.0.attributes.lock().iter().find(|(n, _)| n == name).map(|(_, v)| v.clone())
+    }
+
+    /// Sets a further attribute.
+    pub fn set_attribute(&self, name: &str, value: Dynamic) {
+        let mut attributes = self.0.attributes.lock();
+        attributes.retain(|(n, _)| n != name);
+        attributes.push((name.to_string(), value));
+    }
+
+    /// Where it was raised, outermost call first.
+    pub fn traceback(&self) -> Traceback {
+        self.0.traceback.lock().clone()
+    }
+
+    /// Replaces the traceback if the new one says more.
+    pub fn set_traceback(&self, traceback: Traceback) {
+        let mut own = self.0.traceback.lock();
+        if traceback.len() >= own.len() {
+            *own = traceback;
+        }
+    }
+
+    /// The exception that this one was raised from.
+    pub fn cause(&self) -> Option<Self> {
+        self.0.cause.lock().clone()
+    }
+
+    /// Says which exception this one was raised from.
+    pub fn set_cause(&self, cause: Self) {
+        *self.0.cause.lock() = Some(cause);
+    }
+
+    /// Is it an instance of `class`?
+    pub fn is_instance(&self, class: &Class) -> bool {
+        self.0.class.is_subclass_of(class)
+    }
+
+    /// `ValueError('bad')`.
+    pub fn repr(&self) -> String {
+        let args: Vec<String> = self.0.args.iter().map(super::value::repr).collect();
+        format!("{}({})", self.0.class.name, args.join(", "))
+    }
+
+    /// The last line of a traceback: `ValueError: bad`.
+    pub fn summary(&self) -> String {
+        let name = self.0.class.qualified_name();
+        if self.message().is_empty() { name } else { format!("{name}: {}", self.message()) }
+    }
+
+    /// The exception as an error that a script may catch.
+    pub fn into_error(self) -> Box<EvalAltResult> {
+        EvalAltResult::ErrorRuntime(Dynamic::from(self), Position::NONE).into()
+    }
+}
+
+impl From<Exception> for Box<EvalAltResult> {
+    fn from(exception: Exception) -> Self {
+        exception.into_error()
+    }
+}
+
+/// An error of the named class, to be returned from a native function.
+///
+/// # Panics
+/// When there is no such class.
+pub fn raise(class: &str, message: impl Into<String>) -> Box<EvalAltResult> {
+    Exception::new(Class::known(class), message).into_error()
+}
+
+/// An error for a failed system call, of the class that CPython has for its number.
+pub fn raise_io(error: &std::io::Error, path: Option<&str>) -> Box<EvalAltResult> {
+    Exception::from_io(error, path).into_error()
+}
+
+/// Marks the error that stops a thread at a safepoint. No script can catch it.
+#[derive(Clone, Debug)]
+pub struct StopMarker;
+
+/// What an interrupted wait or computation raises.
+pub fn interrupted(interrupt: Interrupt) -> Box<EvalAltResult> {
+    match interrupt {
+        Interrupt::KeyboardInterrupt => raise("KeyboardInterrupt", ""),
+        Interrupt::Stop => EvalAltResult::ErrorTerminated(Dynamic::from(StopMarker), Position::NONE).into(),
+    }
+}
+
+/// The exception for a panic in a native function, which is a defect of the native and not of the script.
+pub fn panicked(panic: &(dyn std::any::Any + Send)) -> Box<EvalAltResult> {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown");
+    raise("RuntimeError", format!("internal error (a panic in a native function): {text}"))
+}
+
+fn class_of_io(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::NotFound => "FileNotFoundError",
+        Kind::PermissionDenied => "PermissionError",
+        Kind::AlreadyExists => "FileExistsError",
+        Kind::BrokenPipe => "BrokenPipeError",
+        Kind::ConnectionRefused => "ConnectionRefusedError",
+        Kind::ConnectionReset => "ConnectionResetError",
+        Kind::ConnectionAborted => "ConnectionAbortedError",
+        Kind::Interrupted => "InterruptedError",
+        Kind::IsADirectory => "IsADirectoryError",
+        Kind::NotADirectory => "NotADirectoryError",
+        Kind::TimedOut => "TimeoutError",
+        Kind::WouldBlock => "BlockingIOError",
+        _ => match error.raw_os_error() {
+            Some(libc::ECHILD) => "ChildProcessError",
+            Some(libc::ESRCH) => "ProcessLookupError",
+            _ => "OSError",
+        },
+    }
+}

@@ -1,0 +1,87 @@
+//! Handles: values that are references to an object, and the identity by which they are compared.
+
+use std::any::TypeId;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use rhai::{Dynamic, Variant};
+
+use crate::runtime::sync::{Arc, RwLock};
+
+/// A reference to an object that scripts share by handing it around: a lock, a queue, a thread, a list.
+pub trait Handle: Variant + Clone {
+    /// The class's name as scripts see it.
+    const NAME: &'static str;
+
+    /// The address that tells the object from others.
+    fn identity(&self) -> usize;
+
+    /// What `repr` shows.
+    fn repr(&self) -> String {
+        format!("<{} object at {:#x}>", Self::NAME, self.identity())
+    }
+}
+
+type IdentityOf = fn(&Dynamic) -> Option<usize>;
+type ReprOf = fn(&Dynamic) -> Option<String>;
+
+/// What is known of one handle type.
+#[derive(Clone, Copy)]
+struct HandleType {
+    name: &'static str,
+    identity: IdentityOf,
+    repr: ReprOf,
+}
+
+static TYPES: RwLock<Option<Arc<HashMap<TypeId, HandleType>>>> = RwLock::new(None);
+
+thread_local! {
+    /// A copy per thread, so that comparing two handles touches nothing that threads share.
+    static KNOWN: RefCell<HashMap<TypeId, HandleType>> = RefCell::default();
+}
+
+/// Makes a type known as a handle.
+pub fn register<T: Handle>() {
+    let id = TypeId::of::<T>();
+    let mut types = TYPES.write();
+    if types.as_ref().is_some_and(|types| types.contains_key(&id)) {
+        return;
+    }
+    let mut all = types.as_deref().cloned().unwrap_or_default();
+    all.insert(
+        id,
+        HandleType {
+            name: T::NAME,
+            identity: |value| value.read_lock::<T>().map(|handle| handle.identity()),
+            repr: |value| value.read_lock::<T>().map(|handle| handle.repr()),
+        },
+    );
+    *types = Some(Arc::new(all));
+}
+
+fn known(value: &Dynamic) -> Option<HandleType> {
+    let id = value.type_id();
+    KNOWN.with_borrow_mut(|known| {
+        if let Some(found) = known.get(&id) {
+            return Some(*found);
+        }
+        let found = TYPES.read().as_ref()?.get(&id).copied()?;
+        known.insert(id, found);
+        Some(found)
+    })
+}
+
+/// The object that a handle refers to; nothing for values that are no handles.
+pub fn identity(value: &Dynamic) -> Option<usize> {
+    known(value).and_then(|handle| (handle.identity)(value))
+}
+
+/// A handle's `repr`; nothing for values that are no handles.
+pub fn handle_repr(value: &Dynamic) -> Option<String> {
+    known(value).and_then(|handle| (handle.repr)(value))
+}
+
+/// The name of a handle's class; nothing for values that are no handles.
+pub fn class_name(value: &Dynamic) -> Option<&'static str> {
+    known(value).map(|handle| handle.name)
+}

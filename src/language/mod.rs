@@ -1,0 +1,21 @@
+//! What makes Rhai the language of this project: the engine, its statements, values, exceptions, and calls.
+
+pub mod builtins;
+pub mod callable;
+mod cell;
+pub mod dict;
+pub mod engine;
+pub mod exception;
+pub mod identity;
+pub mod list;
+pub mod modules;
+pub mod native;
+pub mod output;
+pub mod program;
+pub mod realm;
+mod statements;
+pub mod text;
+mod tokens;
+pub mod types;
+pub mod value;
+pub mod variables;

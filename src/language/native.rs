@@ -1,0 +1,663 @@
+//! Native functions with Python's calling convention.
+//!
+//! A native is declared by a signature as Python's documentation writes it, one line of documentation, and a
+//! function:
+//!
+//! ```text
+//! module.function("put(item, block=True, timeout=None)", "Puts an item into the queue.", |call| …)
+//! ```
+//!
+//! Leading arguments are positional; an object map in the last place, beyond the required parameters, holds
+//! keywords, and `kwargs(#{…})` does anywhere. The same text makes the REPL's help and the error messages.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rhai::{
+    Dynamic, FnNamespace, FuncRegistration, ImmutableString, Map, Module, NativeCallContext, RhaiFunc, Shared,
+};
+
+use super::exception::{Exception, Outcome, raise};
+use super::identity::{self, Handle};
+use super::realm::{self, Realm};
+use super::value;
+use crate::runtime::sync::{Arc, RwLock};
+use crate::runtime::{Label, Site, Wait};
+
+/// One parameter of a signature.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Its name, by which keywords find it.
+    pub name: &'static str,
+    /// Has it no default?
+    pub required: bool,
+}
+
+/// A signature, as Python's documentation writes it.
+#[derive(Clone, Debug)]
+pub struct Signature {
+    /// The text.
+    pub text: &'static str,
+    /// The function's name.
+    pub name: &'static str,
+    /// The parameters before a `*`, then those after it.
+    pub parameters: Vec<Parameter>,
+    /// How many of them can be given by position.
+    pub positional: usize,
+    /// How many of those have no default.
+    pub required: usize,
+    /// Takes any number of arguments (`*args`).
+    pub variadic: bool,
+    /// Takes any keyword (`**kwargs`).
+    pub any_keyword: bool,
+}
+
+impl Signature {
+    /// Reads `name(a, b=1, *args, c=2, **kwargs)`.
+    ///
+    /// # Panics
+    /// When the text has no parentheses: it is one written in this crate.
+    pub fn parse(text: &'static str) -> Self {
+        let (name, rest) = text.split_once('(').expect("a signature has parentheses");
+        let inside = rest.rsplit_once(')').expect("a signature has parentheses").0;
+        let mut signature = Self {
+            text,
+            name: name.trim(),
+            parameters: Vec::new(),
+            positional: 0,
+            required: 0,
+            variadic: false,
+            any_keyword: false,
+        };
+        for part in split_parameters(inside) {
+            if part.starts_with("**") {
+                signature.any_keyword = true;
+            } else if let Some(name) = part.strip_prefix('*') {
+                signature.variadic |= !name.is_empty();
+            } else if part != "/" {
+                let (name, default) = match part.split_once('=') {
+                    Some((name, default)) => (name.trim(), Some(default)),
+                    None => (part, None),
+                };
+                signature.parameters.push(Parameter { name, required: default.is_none() });
+                if !signature.variadic {
+                    signature.positional = signature.parameters.len();
+                }
+            }
+        }
+        signature.required =
+            signature.parameters.iter().take(signature.positional).filter(|p| p.required).count();
+        signature
+    }
+
+    /// The numbers of arguments with which rhai may find the function.
+    fn counts(&self) -> std::ops::RangeInclusive<usize> {
+        let most = if self.variadic { MOST_VARIADIC } else { self.positional + 1 };
+        0..=most
+    }
+}
+
+/// Commas inside brackets and quotes do not separate parameters.
+fn split_parameters(text: &'static str) -> Vec<&'static str> {
+    let (mut parts, mut depth, mut quoted, mut start) = (Vec::new(), 0, false, 0);
+    for (at, c) in text.char_indices() {
+        match c {
+            '\'' => quoted = !quoted,
+            '(' | '[' | '{' if !quoted => depth += 1,
+            ')' | ']' | '}' if !quoted => depth -= 1,
+            ',' if depth == 0 && !quoted => {
+                parts.push(text[start..at].trim());
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(text[start..].trim());
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+/// The most arguments of a function that takes any number.
+const MOST_VARIADIC: usize = 13;
+
+/// `kwargs(#{…})`: keywords, wherever they stand.
+#[derive(Clone)]
+pub struct Keywords(pub Map);
+
+/// A call of a native function.
+pub struct Call<'c, 'a, 'd> {
+    context: &'c NativeCallContext<'a>,
+    signature: &'c Signature,
+    args: &'c mut [&'d mut Dynamic],
+    keywords: Option<Map>,
+}
+
+impl<'c, 'a, 'd> Call<'c, 'a, 'd> {
+    fn new(
+        context: &'c NativeCallContext<'a>,
+        signature: &'c Signature,
+        args: &'c mut [&'d mut Dynamic],
+    ) -> Outcome<Self> {
+        let mut call = Self { context, signature, args, keywords: None };
+        if call.args.is_empty() && signature.required == 0 {
+            return Ok(call);
+        }
+        call.find_keywords();
+        if call.args.len() != signature.positional || call.keywords.is_some() {
+            call.check()?;
+        }
+        Ok(call)
+    }
+
+    fn find_keywords(&mut self) {
+        let Some(last) = self.args.len().checked_sub(1) else { return };
+        let value = &self.args[last];
+        let keywords = if let Some(keywords) = value.read_lock::<Keywords>() {
+            keywords.0.clone()
+        } else if last >= self.signature.required
+            && (!self.signature.variadic
+                || !self.signature.parameters.is_empty() && self.signature.positional == 0)
+            && value.is_map()
+        {
+            match value.as_map_ref() {
+                // In a call with any number of arguments a map is one of them, unless all its keys are keywords.
+                Ok(map) if !self.signature.variadic || self.names_keywords(&map) => map.clone(),
+                _ => return,
+            }
+        } else {
+            return;
+        };
+        self.keywords = Some(keywords);
+        let args = std::mem::take(&mut self.args);
+        self.args = &mut args[..last];
+    }
+
+    fn names_keywords(&self, map: &Map) -> bool {
+        !map.is_empty()
+            && map.keys().all(|key| self.signature.parameters.iter().any(|p| p.name == key.as_str()))
+    }
+
+    fn check(&self) -> Outcome<()> {
+        let signature = self.signature;
+        let given = self.args.len();
+        let name = signature.name;
+        if given > signature.positional && !signature.variadic {
+            let most = signature.positional;
+            return Err(raise(
+                "TypeError",
+                format!(
+                    "{name}() takes at most {most} arguments but {given} were given: use {}",
+                    signature.text
+                ),
+            ));
+        }
+        if let Some(keywords) = &self.keywords {
+            for key in keywords.keys() {
+                match signature.parameters.iter().position(|p| p.name == key.as_str()) {
+                    Some(at) if at < given && !signature.variadic => {
+                        return Err(raise(
+                            "TypeError",
+                            format!("{name}() got multiple values for argument '{key}'"),
+                        ));
+                    }
+                    Some(_) => {}
+                    None if signature.any_keyword => {}
+                    None => {
+                        let known: Vec<_> = signature.parameters.iter().map(|p| p.name).collect();
+                        let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+                        let text = format!(
+                            "{name}() got an unexpected keyword argument '{key}': the keywords are {known}"
+                        );
+                        return Err(raise("TypeError", text));
+                    }
+                }
+            }
+        }
+        for (at, parameter) in signature.parameters.iter().enumerate().skip(given) {
+            let by_keyword = self.keywords.as_ref().is_some_and(|k| k.contains_key(parameter.name));
+            if parameter.required && !by_keyword && at < signature.positional {
+                let text = format!(
+                    "{name}() missing required argument '{}': use {}",
+                    parameter.name, signature.text
+                );
+                return Err(raise("TypeError", text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rhai's context of the call.
+    pub fn context(&self) -> &'c NativeCallContext<'a> {
+        self.context
+    }
+
+    /// The interpreter that makes the call.
+    ///
+    /// # Panics
+    /// Outside a script, where nothing calls natives.
+    pub fn realm(&self) -> Arc<Realm> {
+        realm::current().expect("natives are called by scripts, and those run in a realm")
+    }
+
+    /// The script line of the call.
+    pub fn site(&self) -> Site {
+        let line = self.context.call_position().line().unwrap_or(0);
+        Site::new(self.context.call_source().unwrap_or(""), line as u32)
+    }
+
+    /// What reports call the object that this call makes.
+    pub fn label(&self, class: &'static str) -> Label {
+        Label { class, name: self.object_name(), made: self.site() }
+    }
+
+    /// The name of the variable that the call's result is first given to, if it is known.
+    pub fn object_name(&self) -> Option<Arc<str>> {
+        self.realm().object_name(self.context.call_source(), self.context.call_position())
+    }
+
+    /// The argument for parameter `index`, or nothing if it was not given. It is thereby taken.
+    pub fn argument(&mut self, index: usize) -> Option<Dynamic> {
+        if index < self.signature.positional && index < self.args.len() {
+            return Some(std::mem::take(self.args[index]).flatten());
+        }
+        let name = self.signature.parameters.get(index)?.name;
+        self.keywords.as_mut()?.remove(name).map(Dynamic::flatten)
+    }
+
+    /// How many arguments were given by position.
+    pub fn positional(&self) -> usize {
+        self.args.len()
+    }
+
+    /// Was `None` given by position at `index`?
+    pub fn is_none(&self, index: usize) -> bool {
+        self.args.get(index).is_some_and(|arg| arg.is_unit())
+    }
+
+    /// The argument for a parameter that has no default.
+    ///
+    /// # Errors
+    /// TypeError when it was not given.
+    pub fn required(&mut self, index: usize) -> Outcome<Dynamic> {
+        let (name, text) = (self.parameter_name(index), self.signature.text);
+        self.argument(index)
+            .ok_or_else(|| raise("TypeError", format!("missing required argument '{name}': use {text}")))
+    }
+
+    fn parameter_name(&self, index: usize) -> &'static str {
+        self.signature.parameters.get(index).map_or("?", |p| p.name)
+    }
+
+    /// The arguments from position `index` on, of a function that takes any number.
+    pub fn rest(&mut self, index: usize) -> Vec<Dynamic> {
+        self.args.iter_mut().skip(index).map(|arg| std::mem::take(*arg).flatten()).collect()
+    }
+
+    /// The keywords that were given and not taken.
+    pub fn keywords(&mut self) -> Map {
+        self.keywords.take().unwrap_or_default()
+    }
+
+    fn wrong_type(&self, index: usize, wanted: &str, value: &Dynamic) -> Box<rhai::EvalAltResult> {
+        let (function, name) = (self.signature.name, self.parameter_name(index));
+        let (kind, shown) = (value::type_name(value), shorten(&value::repr(value)));
+        raise("TypeError", format!("{function}(): '{name}' must be {wanted}, not {kind}: {shown}"))
+    }
+
+    /// A truth value.
+    pub fn bool_or(&mut self, index: usize, default: bool) -> bool {
+        self.argument(index).map_or(default, |value| value::is_true(&value))
+    }
+
+    /// A whole number.
+    ///
+    /// # Errors
+    /// TypeError for anything else.
+    pub fn int_or(&mut self, index: usize, default: i64) -> Outcome<i64> {
+        match self.argument(index) {
+            None => Ok(default),
+            Some(value) => self.as_int(index, &value),
+        }
+    }
+
+    fn as_int(&self, index: usize, value: &Dynamic) -> Outcome<i64> {
+        if let Ok(n) = value.as_int() {
+            return Ok(n);
+        }
+        value.as_bool().map(i64::from).map_err(|_| self.wrong_type(index, "an integer", value))
+    }
+
+    /// A whole number that must be given.
+    ///
+    /// # Errors
+    /// TypeError for anything else.
+    pub fn int(&mut self, index: usize) -> Outcome<i64> {
+        let value = self.required(index)?;
+        self.as_int(index, &value)
+    }
+
+    /// A number that must be given.
+    ///
+    /// # Errors
+    /// TypeError for anything else.
+    pub fn float(&mut self, index: usize) -> Outcome<f64> {
+        let value = self.required(index)?;
+        value::number(&value).ok_or_else(|| self.wrong_type(index, "a number", &value))
+    }
+
+    /// A text that must be given.
+    ///
+    /// # Errors
+    /// TypeError for anything else.
+    pub fn text(&mut self, index: usize) -> Outcome<ImmutableString> {
+        let value = self.required(index)?;
+        match value.read_lock::<ImmutableString>() {
+            Some(text) => Ok(text.clone()),
+            None => Err(self.wrong_type(index, "a string", &value)),
+        }
+    }
+
+    /// A text, or nothing if it was not given or `None`.
+    ///
+    /// # Errors
+    /// TypeError for anything else.
+    pub fn optional_text(&mut self, index: usize) -> Outcome<Option<ImmutableString>> {
+        let Some(value) = self.argument(index).filter(|v| !v.is_unit()) else { return Ok(None) };
+        match value.read_lock::<ImmutableString>() {
+            Some(text) => Ok(Some(text.clone())),
+            None => Err(self.wrong_type(index, "a string or None", &value)),
+        }
+    }
+
+    /// Several values: an array, a list, or nothing if not given.
+    ///
+    /// # Errors
+    /// TypeError for anything else.
+    pub fn sequence(&mut self, index: usize) -> Outcome<Vec<Dynamic>> {
+        let Some(value) = self.argument(index).filter(|v| !v.is_unit()) else { return Ok(Vec::new()) };
+        value::sequence(&value).ok_or_else(|| self.wrong_type(index, "an array or list", &value))
+    }
+
+    /// Keywords for another function: a map, a dict, or nothing if not given.
+    ///
+    /// # Errors
+    /// TypeError for anything else.
+    pub fn mapping(&mut self, index: usize) -> Outcome<Map> {
+        let Some(value) = self.argument(index).filter(|v| !v.is_unit()) else { return Ok(Map::new()) };
+        match value::mapping(&value) {
+            Some(entries) => Ok(entries.into_iter().map(|(k, v)| (value::str(&k).into(), v)).collect()),
+            None => Err(self.wrong_type(index, "a map or dict", &value)),
+        }
+    }
+
+    /// A timeout in seconds, nothing for `None` or if it was not given; it may be negative.
+    ///
+    /// # Errors
+    /// TypeError for anything but a number, OverflowError for one that no clock can hold.
+    pub fn seconds(&mut self, index: usize) -> Outcome<Option<f64>> {
+        let Some(value) = self.argument(index).filter(|v| !v.is_unit()) else { return Ok(None) };
+        let seconds =
+            value::number(&value).ok_or_else(|| self.wrong_type(index, "a number or None", &value))?;
+        if seconds.is_nan() {
+            return Err(raise("ValueError", "Invalid value NaN (not a number)"));
+        }
+        if seconds > TIMEOUT_MAX {
+            return Err(raise("OverflowError", "timeout value is too large"));
+        }
+        Ok(Some(seconds))
+    }
+
+    /// A wait that ends after `seconds`, at once if that is not positive, never if it is `None`.
+    pub fn wait_for(&self, seconds: Option<f64>) -> Wait {
+        Wait {
+            deadline: seconds.and_then(deadline_in),
+            try_only: seconds.is_some_and(|s| s <= 0.0),
+            site: self.site(),
+        }
+    }
+}
+
+/// The longest timeout, in seconds (`threading.TIMEOUT_MAX`).
+pub const TIMEOUT_MAX: f64 = 9_223_372_036.0;
+
+/// The moment that is `seconds` away.
+fn deadline_in(seconds: f64) -> Option<Instant> {
+    Instant::now().checked_add(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_string(),
+    }
+}
+
+/// What the REPL's help and the reference know of a native.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The module, or the class for a method or attribute.
+    pub owner: &'static str,
+    /// `put(item, block=True, timeout=None)`, or the bare name of an attribute or constant.
+    pub signature: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+static ENTRIES: RwLock<BTreeMap<(&'static str, &'static str), &'static str>> = RwLock::new(BTreeMap::new());
+
+/// Everything that is documented, by owner and signature.
+pub fn entries() -> Vec<Entry> {
+    ENTRIES.read().iter().map(|(&(owner, signature), &doc)| Entry { owner, signature, doc }).collect()
+}
+
+/// The signature of a native function or method called `name`.
+pub fn signature_of(name: &str) -> Option<&'static str> {
+    let name = name.rsplit(['.', ':']).next().unwrap_or(name);
+    let entries = ENTRIES.read();
+    entries
+        .keys()
+        .map(|(_, signature)| *signature)
+        .find(|s| s.split('(').next() == Some(name) && s.contains('('))
+}
+
+fn document(owner: &'static str, signature: &'static str, doc: &'static str) {
+    ENTRIES.write().insert((owner, signature), doc);
+}
+
+/// Puts a native under `name` into a rhai module, once for each number of arguments.
+fn define<F>(module: &mut Module, name: &str, receiver: Option<TypeId>, signature: &'static str, function: F)
+where
+    F: Fn(Option<&Dynamic>, &mut Call) -> Outcome<Dynamic> + Send + Sync + 'static,
+{
+    let signature = Signature::parse(signature);
+    let counts = signature.counts();
+    let has_receiver = receiver.is_some();
+    let body = Shared::new(move |context: Option<NativeCallContext>, args: &mut [&mut Dynamic]| {
+        let context = context.as_ref().expect("registered with a context");
+        if has_receiver {
+            let (receiver, args) = args.split_first_mut().expect("a method has a receiver");
+            function(Some(receiver), &mut Call::new(context, &signature, args)?)
+        } else {
+            function(None, &mut Call::new(context, &signature, args)?)
+        }
+    });
+    for count in counts {
+        let mut types: Vec<TypeId> = receiver.into_iter().collect();
+        types.extend(std::iter::repeat_n(TypeId::of::<Dynamic>(), count));
+        let (func, has_context, is_pure, is_volatile) = (body.clone() as Shared<_>, true, true, true);
+        let func = match receiver {
+            Some(_) => RhaiFunc::Method { func, has_context, is_pure, is_volatile },
+            None => RhaiFunc::Pure { func, has_context, is_pure, is_volatile },
+        };
+        FuncRegistration::new(name)
+            .with_namespace(FnNamespace::Global)
+            .set_into_module_raw(module, types, func);
+    }
+}
+
+/// A Python module under construction.
+pub struct NativeModule {
+    /// Its dotted name.
+    pub name: &'static str,
+    /// What `name::…` finds.
+    pub module: Module,
+    /// What is there unqualified: the module's classes, and the methods of their objects.
+    pub builtins: Module,
+    /// The names that the module defines, for `from name import …`.
+    pub names: Vec<&'static str>,
+}
+
+impl NativeModule {
+    /// An empty module.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, module: Module::new(), builtins: Module::new(), names: Vec::new() }
+    }
+
+    /// Defines a function of the module.
+    pub fn function<F>(&mut self, signature: &'static str, doc: &'static str, function: F) -> &mut Self
+    where
+        F: Fn(&mut Call) -> Outcome<Dynamic> + Clone + Send + Sync + 'static,
+    {
+        let name = signature.split('(').next().unwrap_or(signature);
+        document(self.name, signature, doc);
+        self.names.push(name);
+        let qualified = format!("{}.{name}", self.name);
+        let body = function.clone();
+        define(&mut self.module, name, None, signature, move |_, call| body(call));
+        define(&mut self.builtins, &qualified, None, signature, move |_, call| function(call));
+        self
+    }
+
+    /// Defines a class's constructor, or another function that is there unqualified too.
+    pub fn class<F>(&mut self, signature: &'static str, doc: &'static str, function: F) -> &mut Self
+    where
+        F: Fn(&mut Call) -> Outcome<Dynamic> + Clone + Send + Sync + 'static,
+    {
+        let name = signature.split('(').next().unwrap_or(signature);
+        let body = function.clone();
+        define(&mut self.builtins, name, None, signature, move |_, call| body(call));
+        self.function(signature, doc, function)
+    }
+
+    /// Defines a function that is only there unqualified.
+    pub fn builtin<F>(&mut self, signature: &'static str, doc: &'static str, function: F) -> &mut Self
+    where
+        F: Fn(&mut Call) -> Outcome<Dynamic> + Send + Sync + 'static,
+    {
+        let name = signature.split('(').next().unwrap_or(signature);
+        document(self.name, signature, doc);
+        define(&mut self.builtins, name, None, signature, move |_, call| function(call));
+        self
+    }
+
+    /// Defines a constant of the module.
+    pub fn constant(
+        &mut self,
+        name: &'static str,
+        doc: &'static str,
+        value: impl Into<Dynamic>,
+    ) -> &mut Self {
+        document(self.name, name, doc);
+        self.names.push(name);
+        self.module.set_var(name, value.into());
+        self
+    }
+
+    /// Makes a type's values handles: they compare by identity and print as their class says.
+    pub fn handle<T: Handle>(&mut self) -> &mut Self {
+        identity::register::<T>();
+        let module = &mut self.builtins;
+        FuncRegistration::new("==").set_into_module(module, |a: T, b: T| a.identity() == b.identity());
+        FuncRegistration::new("!=").set_into_module(module, |a: T, b: T| a.identity() != b.identity());
+        self.shown::<T>(Handle::repr)
+    }
+
+    /// Says how a type's values print.
+    pub fn shown<T: rhai::Variant + Clone>(&mut self, repr: fn(&T) -> String) -> &mut Self {
+        let module = &mut self.builtins;
+        for name in ["to_string", "to_debug"] {
+            FuncRegistration::new(name)
+                .with_purity(true)
+                .set_into_module(module, move |this: &mut T| repr(this));
+        }
+        self
+    }
+
+    /// Defines a method of `T`'s values.
+    pub fn method<T, F>(&mut self, signature: &'static str, doc: &'static str, function: F) -> &mut Self
+    where
+        T: Handle,
+        F: Fn(&T, &mut Call) -> Outcome<Dynamic> + Send + Sync + 'static,
+    {
+        document(T::NAME, signature, doc);
+        let name = signature.split('(').next().unwrap_or(signature);
+        self.method_of::<T, F>(name, signature, function)
+    }
+
+    /// Defines a method under another name than the signature's, or of a type that is no handle.
+    pub fn method_of<T, F>(&mut self, name: &str, signature: &'static str, function: F) -> &mut Self
+    where
+        T: rhai::Variant + Clone,
+        F: Fn(&T, &mut Call) -> Outcome<Dynamic> + Send + Sync + 'static,
+    {
+        define(&mut self.builtins, name, Some(TypeId::of::<T>()), signature, move |receiver, call| {
+            let receiver = receiver.expect("a method has a receiver");
+            let this = receiver.read_lock::<T>().ok_or_else(|| raise("TypeError", "wrong receiver"))?;
+            function(&this, call)
+        });
+        self
+    }
+
+    /// Defines an attribute that can be read.
+    pub fn attribute<T, F>(&mut self, name: &'static str, doc: &'static str, get: F) -> &mut Self
+    where
+        T: Handle,
+        F: Fn(&T) -> Outcome<Dynamic> + Send + Sync + 'static,
+    {
+        document(T::NAME, name, doc);
+        FuncRegistration::new(format!("get${name}"))
+            .with_purity(true)
+            .with_volatility(true)
+            .set_into_module(&mut self.builtins, move |this: &mut T| get(this));
+        self
+    }
+
+    /// Lets an attribute be assigned to.
+    pub fn assignable<T, F>(&mut self, name: &'static str, set: F) -> &mut Self
+    where
+        T: Handle,
+        F: Fn(&T, Dynamic) -> Outcome<()> + Send + Sync + 'static,
+    {
+        FuncRegistration::new(format!("set${name}"))
+            .with_purity(true)
+            .with_volatility(true)
+            .set_into_module(&mut self.builtins, move |this: &mut T, value: Dynamic| set(this, value));
+        self
+    }
+
+    /// Defines the exception classes of the module: a constructor and the class as a value, for each.
+    pub fn exceptions(&mut self) -> &mut Self {
+        let own = self.name;
+        for class in super::exception::CLASSES.iter().filter(|class| class.module == own) {
+            let make = move |args: Vec<Dynamic>| -> Outcome<Dynamic> {
+                let message = match &args[..] {
+                    [] => String::new(),
+                    [one] if class.name == "KeyError" => value::repr(one),
+                    [one] => value::str(one),
+                    many => value::repr_sequence(many, 0),
+                };
+                Ok(Dynamic::from(Exception::with_args(class, message, args)))
+            };
+            define(&mut self.module, class.name, None, "exception(*args)", move |_, call| make(call.rest(0)));
+            define(&mut self.builtins, class.name, None, "exception(*args)", move |_, call| {
+                make(call.rest(0))
+            });
+            let value = Dynamic::from(super::types::Type::Exception(class));
+            self.module.set_var(class.name, value.clone());
+            self.builtins.set_var(class.name, value);
+            self.names.push(class.name);
+        }
+        self
+    }
+}

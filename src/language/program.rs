@@ -1,0 +1,154 @@
+//! A script that was read: its syntax tree, its bytecode, and what an analysis of it found.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rhai::grain::{Compiler, SharedProgram, Vm};
+use rhai::{AST, ASTNode, Dynamic, EvalAltResult, Expr, ImmutableString, ParseError, Position, Scope, Stmt};
+
+use super::realm::Realm;
+use super::tokens;
+
+/// What runs a script.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Evaluator {
+    /// Rhai's bytecode machine.
+    #[default]
+    Grain,
+    /// Rhai's walker of the syntax tree.
+    Ast,
+}
+
+impl FromStr for Evaluator {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "grain" => Ok(Self::Grain),
+            "ast" => Ok(Self::Ast),
+            _ => Err(format!("'{text}' is no evaluator: use grain or ast")),
+        }
+    }
+}
+
+impl fmt::Display for Evaluator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Grain => "grain",
+            Self::Ast => "ast",
+        })
+    }
+}
+
+/// A script, ready to run.
+pub struct Program {
+    /// The syntax tree.
+    pub ast: AST,
+    bytecode: Option<SharedProgram>,
+}
+
+impl Program {
+    /// Reads a script and tells the realm what it defines. `library` are functions that were defined before.
+    ///
+    /// # Errors
+    /// The parser's.
+    pub fn compile(
+        realm: &Realm,
+        evaluator: Evaluator,
+        file: &str,
+        source: &str,
+        scope: &Scope,
+        library: Option<&AST>,
+    ) -> Result<Self, ParseError> {
+        realm.sources.write().insert(file.to_string(), source.into());
+        let source = without_shebang(source);
+        tokens::begin(realm.imported.lock().clone());
+        let parsed = realm.engine().compile_with_scope(scope, &*source);
+        let imported = tokens::end();
+        let mut ast = parsed?;
+        *realm.imported.lock() = imported;
+        if let Some(library) = library {
+            ast = library.merge(&ast);
+        }
+        ast.set_source(file);
+        let findings = inspect(&ast);
+        realm.globals.add_assigned(findings.assigned);
+        realm.name_objects(file, findings.objects);
+        realm.functions.add(&ast);
+        let bytecode = (evaluator == Evaluator::Grain).then(|| Compiler::new().compile(&ast).into_shared());
+        Ok(Self { ast, bytecode })
+    }
+
+    /// Runs the script's statements.
+    ///
+    /// # Errors
+    /// What the script raises.
+    pub fn run(&self, realm: &Realm, scope: &mut Scope) -> Result<Dynamic, Box<EvalAltResult>> {
+        match &self.bytecode {
+            Some(bytecode) => Vm::new(realm.engine()).eval_with_callbacks(scope, bytecode),
+            None => realm.engine().eval_ast_with_scope(scope, &self.ast),
+        }
+    }
+}
+
+/// The text with its first line blanked if that names an interpreter.
+fn without_shebang(source: &str) -> std::borrow::Cow<'_, str> {
+    let source = source.strip_prefix('\u{feff}').unwrap_or(source);
+    match source.strip_prefix("#!") {
+        Some(rest) => rest[rest.find('\n').unwrap_or(rest.len())..].into(),
+        None => source.into(),
+    }
+}
+
+#[derive(Default)]
+struct Findings {
+    /// Names that some statement assigns to.
+    assigned: Vec<ImmutableString>,
+    /// Calls whose result is given to a variable at once, with the variable's name.
+    objects: Vec<(Position, String)>,
+}
+
+fn inspect(ast: &AST) -> Findings {
+    let mut findings = Findings::default();
+    ast.walk(&mut |path: &[ASTNode]| {
+        match path.last() {
+            Some(ASTNode::Stmt(Stmt::Assignment(assignment))) => {
+                let binary = &assignment.1;
+                if let Some(name) = root_variable(&binary.lhs) {
+                    if let Expr::Variable(..) = binary.lhs {
+                        note_object(&mut findings, &name, &binary.rhs);
+                    }
+                    findings.assigned.push(name);
+                }
+            }
+            Some(ASTNode::Stmt(Stmt::Var(definition, ..))) => {
+                note_object(&mut findings, &definition.0.name, &definition.1);
+            }
+            Some(ASTNode::Expr(Expr::Custom(custom, _))) => {
+                if let [names @ .., value] = &custom.inputs[..]
+                    && let Some(Expr::Variable(variable, ..)) = names.last()
+                {
+                    note_object(&mut findings, &variable.1, value);
+                }
+            }
+            _ => {}
+        }
+        true
+    });
+    findings
+}
+
+fn note_object(findings: &mut Findings, name: &str, value: &Expr) {
+    if let Expr::FnCall(_, position) = value {
+        findings.objects.push((*position, name.to_string()));
+    }
+}
+
+/// The variable at the root of what is assigned to: `x` of `x = …`, `x[i] = …` and `x.a.b = …`.
+fn root_variable(expression: &Expr) -> Option<ImmutableString> {
+    match expression {
+        Expr::Variable(variable, ..) => Some(variable.1.clone()),
+        Expr::Index(chain, ..) | Expr::Dot(chain, ..) => root_variable(&chain.lhs),
+        _ => None,
+    }
+}

@@ -1,0 +1,150 @@
+//! What the threads of one interpreter share beside the runtime: module-level variables, output, the program.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::Write;
+
+use rhai::{Engine, Position, Shared};
+
+use super::callable::FunctionTable;
+use super::output::Output;
+use super::variables::Globals;
+use crate::runtime::sync::{Arc, Mutex, RwLock};
+use crate::runtime::{Runtime, Site};
+use std::sync::OnceLock;
+
+/// The state of one interpreter.
+pub struct Realm {
+    /// Threads and the lock.
+    pub runtime: Arc<Runtime>,
+    /// Module-level variables.
+    pub globals: Globals,
+    /// Where `print` writes.
+    pub stdout: Output,
+    /// Where tracebacks go.
+    pub stderr: Output,
+    /// `sys.argv`.
+    pub argv: Mutex<Vec<String>>,
+    /// `__name__`.
+    pub name: &'static str,
+    /// The functions of all programs that were loaded, for their parameters' names.
+    pub functions: FunctionTable,
+    /// The text of every script that was loaded, for excerpts in tracebacks.
+    pub sources: RwLock<HashMap<String, Arc<str>>>,
+    /// Names of the variables that objects were first given to, by the place of the constructor's call.
+    object_names: RwLock<HashMap<(&'static str, u32, u32), Arc<str>>>,
+    /// Names that were imported under another one, with the qualified name.
+    pub imported: Mutex<HashMap<String, String>>,
+    /// Modules that hold their state per interpreter keep it here, by the type of the state.
+    pub extensions: Mutex<HashMap<std::any::TypeId, Arc<dyn std::any::Any + Send + Sync>>>,
+    engine: OnceLock<Shared<Engine>>,
+}
+
+impl Realm {
+    /// The state of an interpreter that has loaded nothing.
+    pub fn new(
+        runtime: Arc<Runtime>,
+        stdout: Box<dyn Write + Send>,
+        stderr: Box<dyn Write + Send>,
+        argv: Vec<String>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            runtime,
+            globals: Globals::default(),
+            stdout: Output::new(stdout),
+            stderr: Output::new(stderr),
+            argv: Mutex::new(argv),
+            name: "__main__",
+            functions: FunctionTable::default(),
+            sources: RwLock::default(),
+            object_names: RwLock::default(),
+            imported: Mutex::default(),
+            extensions: Mutex::default(),
+            engine: OnceLock::new(),
+        })
+    }
+
+    /// The engine, once it is built.
+    ///
+    /// # Panics
+    /// Before that.
+    pub fn engine(&self) -> &Shared<Engine> {
+        self.engine.get().expect("the engine is built before anything runs")
+    }
+
+    /// Hands the realm its engine, once.
+    pub fn set_engine(&self, engine: Shared<Engine>) {
+        let _ = self.engine.set(engine);
+    }
+
+    /// The state that a module keeps per interpreter, made on first use.
+    pub fn extension<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut extensions = self.extensions.lock();
+        let state = extensions.entry(std::any::TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
+        Arc::clone(state).downcast().expect("stored under its own type")
+    }
+
+    /// A line of a script that was loaded.
+    pub fn source_line(&self, file: &str, line: usize) -> Option<String> {
+        let sources = self.sources.read();
+        sources.get(file)?.lines().nth(line.checked_sub(1)?).map(str::to_string)
+    }
+
+    /// Remembers which variable each constructor's call is given to.
+    pub fn name_objects(&self, file: &str, names: impl IntoIterator<Item = (Position, String)>) {
+        let file = Site::new(file, 0).file;
+        let mut known = self.object_names.write();
+        for (position, name) in names {
+            if let (Some(line), Some(column)) = (position.line(), position.position()) {
+                known.insert((file, line as u32, column as u32), name.as_str().into());
+            }
+        }
+    }
+
+    /// The variable that the object made at `position` is given to, if one is.
+    pub fn object_name(&self, file: Option<&str>, position: Position) -> Option<Arc<str>> {
+        let file = Site::new(file.unwrap_or(""), 0).file;
+        let place = (file, position.line()? as u32, position.position()? as u32);
+        self.object_names.read().get(&place).cloned()
+    }
+
+    /// Why a call by `name` found no function: no function has that name, or none takes these arguments.
+    pub fn explain_call(&self, name: &str, argument_types: &str) -> (&'static str, String) {
+        let given = if argument_types.is_empty() { 0 } else { argument_types.split(',').count() };
+        if let Some(message) = self.functions.explain_count(name, given) {
+            return ("TypeError", message);
+        }
+        if let Some(signature) = super::native::signature_of(name) {
+            return ("TypeError", format!("{name}() does not take ({argument_types}): use {signature}"));
+        }
+        match argument_types.split(',').next() {
+            Some(receiver) if !receiver.is_empty() => {
+                ("NameError", format!("name '{name}' is not defined for ({argument_types})"))
+            }
+            _ => ("NameError", format!("name '{name}' is not defined")),
+        }
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Realm>>> = const { RefCell::new(None) };
+}
+
+/// The realm whose script the calling thread runs.
+pub fn current() -> Option<Arc<Realm>> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+/// Makes `realm` the calling thread's for as long as the guard lives.
+pub fn enter(realm: &Arc<Realm>) -> Entered {
+    Entered(CURRENT.replace(Some(Arc::clone(realm))))
+}
+
+/// The calling thread is inside a realm; dropping this brings back the one before.
+pub struct Entered(Option<Arc<Realm>>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(self.0.take());
+    }
+}

@@ -1,0 +1,188 @@
+//! What happens to tokens between rhai's lexer and its parser.
+//!
+//! Rhai lets a host replace tokens one by one, but not add any. That is enough for four things:
+//!
+//! - words that rhai reserves and does not use (`spawn`, `new`, `default`, …) become ordinary names;
+//! - `global` and `from` at the head of a statement become our statements, and stay names elsewhere;
+//! - names that `from … import … as …` renamed become the qualified native's;
+//! - `catch (e) {` becomes `catch { BIND ; ;` and `with x as y {` becomes `with x { BIND ;`, where `BIND` is a
+//!   statement of ours that declares the variable. Pushing the variable from the statement's implementation
+//!   would shift the places that the parser gave to the variables around it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use rhai::Token;
+
+/// The keyword of the `global` statement inside the parser.
+pub const GLOBAL: &str = "$global";
+/// The keyword of the `from … import` statement inside the parser.
+pub const FROM: &str = "$from";
+/// The keyword of the statement that declares the variable of a `catch` or `with`.
+pub const BIND: &str = "$bind";
+
+/// The name of our `print`: a function that is called `print` gets its result printed by rhai, with a newline.
+const PRINT: &str = "builtins.print";
+
+/// Reserved by rhai for later, and ordinary names here.
+const FREED: &[&str] = &[
+    "use",
+    "case",
+    "async",
+    "public",
+    "package",
+    "super",
+    "var",
+    "protected",
+    "spawn",
+    "shared",
+    "is",
+    "sync",
+    "static",
+    "default",
+    "thread",
+    "yield",
+    "new",
+    "match",
+    "await",
+    "null",
+    "void",
+    "nil",
+    "go",
+    "goto",
+    "module",
+];
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Header {
+    #[default]
+    None,
+    /// After `catch`.
+    Catch,
+    /// After `catch (`.
+    CatchOpen,
+    /// After `catch (e`.
+    CatchName,
+    /// After `catch (e)`.
+    CatchClosed,
+    /// Between `with` and its block, this many brackets deep.
+    With(u32),
+    /// After `with x as`.
+    WithAs,
+    /// After `with x as y`.
+    WithName,
+}
+
+/// The state of one parse.
+#[derive(Default)]
+struct Parse {
+    header: Header,
+    /// The variable that the next `BIND` declares.
+    bound: String,
+    at_statement: bool,
+    after_dot: bool,
+    /// Names that were imported under another name.
+    aliases: HashMap<String, String>,
+}
+
+thread_local! {
+    static PARSE: RefCell<Parse> = RefCell::default();
+}
+
+/// Begins a parse; `aliases` are the names that were imported before.
+pub fn begin(aliases: HashMap<String, String>) {
+    PARSE.set(Parse { at_statement: true, aliases, ..Parse::default() });
+}
+
+/// Ends a parse; returns the names that are imported now.
+pub fn end() -> HashMap<String, String> {
+    PARSE.take().aliases
+}
+
+/// Makes a name mean a qualified native from here on.
+pub fn import(alias: &str, qualified: String) {
+    PARSE.with_borrow_mut(|parse| parse.aliases.insert(alias.to_string(), qualified));
+}
+
+/// The variable that the `BIND` statement just parsed declares.
+pub fn bound_name() -> String {
+    PARSE.with_borrow(|parse| parse.bound.clone())
+}
+
+/// The hook for rhai's parser.
+pub fn replace(token: Token) -> Token {
+    PARSE.with_borrow_mut(|parse| parse.replace(token))
+}
+
+fn custom(keyword: &str) -> Token {
+    Token::Custom(Box::new(keyword.into()))
+}
+
+impl Parse {
+    fn replace(&mut self, token: Token) -> Token {
+        let token = match token {
+            Token::Reserved(word) if FREED.contains(&word.as_str()) => Token::Identifier(word),
+            Token::Reserved(word) if word.as_str() == "print" && !self.after_dot => {
+                Token::Identifier(Box::new(PRINT.into()))
+            }
+            token => token,
+        };
+        let (at_statement, after_dot) = (self.at_statement, self.after_dot);
+        self.at_statement =
+            matches!(token, Token::SemiColon | Token::LeftBrace | Token::RightBrace | Token::EOF);
+        self.after_dot = matches!(token, Token::Period | Token::Elvis | Token::DoubleColon);
+        if let Some(replaced) = self.in_header(&token) {
+            self.at_statement = matches!(replaced, Token::SemiColon | Token::LeftBrace);
+            return replaced;
+        }
+        match &token {
+            Token::Identifier(name) if at_statement && name.as_str() == "global" => custom(GLOBAL),
+            Token::Identifier(name) if at_statement && name.as_str() == "from" => custom(FROM),
+            Token::Identifier(name) if !after_dot => match self.aliases.get(name.as_str()) {
+                Some(qualified) => Token::Identifier(Box::new(qualified.as_str().into())),
+                None => token,
+            },
+            _ => token,
+        }
+    }
+
+    /// Follows the header of a `catch` or a `with`; the replacement, if the token gets one.
+    fn in_header(&mut self, token: &Token) -> Option<Token> {
+        let word = match token {
+            Token::Custom(word) | Token::Reserved(word) | Token::Identifier(word) => word.as_str(),
+            Token::As => "as",
+            _ => "",
+        };
+        let (next, replaced) = match (self.header, token) {
+            (Header::None, _) if word == "catch" => (Header::Catch, None),
+            (Header::None, Token::Reserved(_) | Token::Custom(_)) if word == "with" => {
+                (Header::With(0), None)
+            }
+            (Header::Catch, Token::LeftParen) => (Header::CatchOpen, Some(Token::LeftBrace)),
+            (Header::CatchOpen, Token::Identifier(name)) => {
+                self.bound = name.to_string();
+                (Header::CatchName, Some(custom(BIND)))
+            }
+            (Header::CatchName, Token::RightParen) => (Header::CatchClosed, Some(Token::SemiColon)),
+            (Header::CatchClosed, Token::LeftBrace) => (Header::None, Some(Token::SemiColon)),
+            (Header::With(0), _) if word == "as" => (Header::WithAs, Some(Token::LeftBrace)),
+            (Header::With(0), Token::LeftBrace) => (Header::None, None),
+            (
+                Header::With(depth),
+                Token::LeftParen | Token::LeftBracket | Token::LeftBrace | Token::MapStart,
+            ) => (Header::With(depth + 1), None),
+            (Header::With(depth), Token::RightParen | Token::RightBracket | Token::RightBrace) => {
+                (Header::With(depth.saturating_sub(1)), None)
+            }
+            (header @ Header::With(_), _) => (header, None),
+            (Header::WithAs, Token::Identifier(name)) => {
+                self.bound = name.to_string();
+                (Header::WithName, Some(custom(BIND)))
+            }
+            (Header::WithName, Token::LeftBrace) => (Header::None, Some(Token::SemiColon)),
+            _ => (Header::None, None),
+        };
+        self.header = next;
+        replaced
+    }
+}

@@ -1,0 +1,277 @@
+//! Values as Python sees them: `str`, `repr`, truth, equality, order, and the names of types.
+
+use std::cell::RefCell;
+use std::cmp::Ordering;
+
+use rhai::{Dynamic, FnPtr, ImmutableString, Map};
+
+use super::dict::Dict;
+use super::exception::{Exception, Outcome, raise};
+use super::identity::{class_name, handle_repr, identity};
+use super::list::List;
+use super::text::float_repr::float_repr;
+use super::text::str_repr::{bytes_repr, str_repr};
+use super::types::Type;
+
+/// `str(value)`: what printing shows.
+pub fn str(value: &Dynamic) -> String {
+    if value.is_shared() {
+        return str(&value.flatten_clone());
+    }
+    if let Some(text) = value.read_lock::<ImmutableString>() {
+        return text.to_string();
+    }
+    if let Ok(c) = value.as_char() {
+        return c.to_string();
+    }
+    if let Some(exception) = value.read_lock::<Exception>() {
+        return exception.message().to_string();
+    }
+    repr(value)
+}
+
+/// `repr(value)`.
+pub fn repr(value: &Dynamic) -> String {
+    if value.is_shared() {
+        return repr(&value.flatten_clone());
+    }
+    if value.is_unit() {
+        return "None".into();
+    }
+    if let Ok(n) = value.as_int() {
+        return n.to_string();
+    }
+    if let Ok(x) = value.as_float() {
+        return float_repr(x);
+    }
+    if let Ok(b) = value.as_bool() {
+        return if b { "True".into() } else { "False".into() };
+    }
+    if let Some(text) = value.read_lock::<ImmutableString>() {
+        return str_repr(&text);
+    }
+    if let Ok(c) = value.as_char() {
+        return str_repr(&c.to_string());
+    }
+    if let Ok(items) = value.as_array_ref() {
+        return repr_sequence(&items, items.as_ptr() as usize);
+    }
+    if let Ok(map) = value.as_map_ref() {
+        let entries: Vec<_> =
+            map.iter().map(|(k, v)| (Dynamic::from(k.as_str().to_string()), v.clone())).collect();
+        return repr_mapping(&entries, std::ptr::from_ref::<Map>(&map) as usize);
+    }
+    if let Ok(bytes) = value.as_blob_ref() {
+        return bytes_repr(&bytes);
+    }
+    if let Some(exception) = value.read_lock::<Exception>() {
+        return exception.repr();
+    }
+    if let Some(function) = value.read_lock::<FnPtr>() {
+        return format!("<function {}>", super::exception::shown_name(function.fn_name()));
+    }
+    handle_repr(value).unwrap_or_else(|| value.to_string())
+}
+
+thread_local! {
+    /// The containers whose repr is being made: one that contains itself is shown as `[...]`.
+    static OPEN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+fn once_inside(container: usize, inside: &str, show: impl FnOnce() -> String) -> String {
+    if OPEN.with_borrow(|open| open.contains(&container)) {
+        return inside.into();
+    }
+    OPEN.with_borrow_mut(|open| open.push(container));
+    let text = show();
+    OPEN.with_borrow_mut(Vec::pop);
+    text
+}
+
+/// `[1, 'two', None]`.
+pub fn repr_sequence(items: &[Dynamic], container: usize) -> String {
+    once_inside(container, "[...]", || {
+        let items: Vec<String> = items.iter().map(repr).collect();
+        format!("[{}]", items.join(", "))
+    })
+}
+
+/// `{'a': 1}`.
+pub fn repr_mapping(entries: &[(Dynamic, Dynamic)], container: usize) -> String {
+    once_inside(container, "{...}", || {
+        let entries: Vec<String> = entries.iter().map(|(k, v)| format!("{}: {}", repr(k), repr(v))).collect();
+        format!("{{{}}}", entries.join(", "))
+    })
+}
+
+/// `bool(value)`.
+pub fn is_true(value: &Dynamic) -> bool {
+    if value.is_shared() {
+        return is_true(&value.flatten_clone());
+    }
+    if value.is_unit() {
+        return false;
+    }
+    if let Ok(b) = value.as_bool() {
+        return b;
+    }
+    if let Ok(n) = value.as_int() {
+        return n != 0;
+    }
+    if let Ok(x) = value.as_float() {
+        return x != 0.0;
+    }
+    length(value).is_none_or(|length| length > 0)
+}
+
+/// `len(value)`; nothing for values that have no length.
+pub fn length(value: &Dynamic) -> Option<usize> {
+    if let Some(text) = value.read_lock::<ImmutableString>() {
+        return Some(text.chars().count());
+    }
+    if let Some(list) = value.read_lock::<List>() {
+        return Some(list.len());
+    }
+    if let Some(dict) = value.read_lock::<Dict>() {
+        return Some(dict.len());
+    }
+    if let Ok(items) = value.as_array_ref() {
+        return Some(items.len());
+    }
+    if let Ok(map) = value.as_map_ref() {
+        return Some(map.len());
+    }
+    value.as_blob_ref().ok().map(|bytes| bytes.len())
+}
+
+/// The items of an array or a list; nothing for other values.
+pub fn sequence(value: &Dynamic) -> Option<Vec<Dynamic>> {
+    if let Some(list) = value.read_lock::<List>() {
+        return Some(list.snapshot());
+    }
+    value.as_array_ref().ok().map(|items| items.clone())
+}
+
+/// The entries of a map or a dict; nothing for other values.
+pub fn mapping(value: &Dynamic) -> Option<Vec<(Dynamic, Dynamic)>> {
+    if let Some(dict) = value.read_lock::<Dict>() {
+        return Some(dict.items());
+    }
+    let map = value.as_map_ref().ok()?;
+    Some(map.iter().map(|(k, v)| (Dynamic::from(ImmutableString::from(k.as_str())), v.clone())).collect())
+}
+
+/// A number as a float; nothing for other values.
+pub fn number(value: &Dynamic) -> Option<f64> {
+    if let Ok(n) = value.as_int() {
+        return Some(n as f64);
+    }
+    if let Ok(b) = value.as_bool() {
+        return Some(f64::from(b));
+    }
+    value.as_float().ok()
+}
+
+/// `a == b`.
+pub fn equals(a: &Dynamic, b: &Dynamic) -> bool {
+    if a.is_shared() || b.is_shared() {
+        return equals(&a.flatten_clone(), &b.flatten_clone());
+    }
+    if let (Ok(a), Ok(b)) = (a.as_int(), b.as_int()) {
+        return a == b;
+    }
+    if let (Some(a), Some(b)) = (number(a), number(b)) {
+        return a == b;
+    }
+    if let (Some(a), Some(b)) = (text(a), text(b)) {
+        return a == b;
+    }
+    if a.is_unit() || b.is_unit() {
+        return a.is_unit() && b.is_unit();
+    }
+    if identity(a).is_some_and(|address| identity(b) == Some(address)) {
+        return true;
+    }
+    if let (Some(a), Some(b)) = (sequence(a), sequence(b)) {
+        return a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| equals(a, b));
+    }
+    if let (Some(a), Some(b)) = (mapping(a), mapping(b)) {
+        let find = |key: &Dynamic| b.iter().find(|(k, _)| equals(k, key)).map(|(_, v)| v);
+        return a.len() == b.len() && a.iter().all(|(k, v)| find(k).is_some_and(|other| equals(v, other)));
+    }
+    if let (Ok(a), Ok(b)) = (a.as_blob_ref(), b.as_blob_ref()) {
+        return *a == *b;
+    }
+    if let (Some(a), Some(b)) = (a.read_lock::<FnPtr>(), b.read_lock::<FnPtr>()) {
+        return a.fn_name() == b.fn_name() && a.curry().len() == b.curry().len();
+    }
+    if let (Some(a), Some(b)) = (a.read_lock::<Exception>(), b.read_lock::<Exception>()) {
+        return a.identity() == b.identity();
+    }
+    if let (Some(a), Some(b)) = (a.read_lock::<Type>(), b.read_lock::<Type>()) {
+        return *a == *b;
+    }
+    false
+}
+
+fn text(value: &Dynamic) -> Option<String> {
+    if let Some(text) = value.read_lock::<ImmutableString>() {
+        return Some(text.to_string());
+    }
+    value.as_char().ok().map(|c| c.to_string())
+}
+
+/// How `a` and `b` are ordered, sequences element by element, as Python's tuples are.
+///
+/// # Errors
+/// TypeError when they cannot be compared.
+pub fn compare(a: &Dynamic, b: &Dynamic) -> Outcome<Ordering> {
+    if let (Ok(a), Ok(b)) = (a.as_int(), b.as_int()) {
+        return Ok(a.cmp(&b));
+    }
+    if let (Some(a), Some(b)) = (number(a), number(b)) {
+        return Ok(a.partial_cmp(&b).unwrap_or(Ordering::Equal));
+    }
+    if let (Some(a), Some(b)) = (text(a), text(b)) {
+        return Ok(a.cmp(&b));
+    }
+    if let (Some(a), Some(b)) = (sequence(a), sequence(b)) {
+        for (a, b) in a.iter().zip(&b) {
+            if !equals(a, b) {
+                return compare(a, b);
+            }
+        }
+        return Ok(a.len().cmp(&b.len()));
+    }
+    if let (Ok(a), Ok(b)) = (a.as_blob_ref(), b.as_blob_ref()) {
+        return Ok(a.cmp(&b));
+    }
+    let (a, b) = (type_name(a), type_name(b));
+    Err(raise("TypeError", format!("'<' not supported between instances of '{a}' and '{b}'")))
+}
+
+/// `type(value).__name__`.
+pub fn type_name(value: &Dynamic) -> String {
+    if value.is_shared() {
+        return type_name(&value.flatten_clone());
+    }
+    if value.is_unit() {
+        return "NoneType".into();
+    }
+    if let Some(exception) = value.read_lock::<Exception>() {
+        return exception.class().name.into();
+    }
+    if let Some(name) = class_name(value) {
+        return name.into();
+    }
+    match value.type_name() {
+        "i64" => "int".into(),
+        "f64" => "float".into(),
+        "string" | "char" => "str".into(),
+        "array" => "list".into(),
+        "map" => "dict".into(),
+        "blob" => "bytes".into(),
+        "Fn" => "function".into(),
+        name => name.rsplit("::").next().unwrap_or(name).into(),
+    }
+}

@@ -1,0 +1,36 @@
+//! `threading`: threads, and what they synchronise with.
+
+mod barrier;
+mod condition;
+mod event;
+mod excepthook;
+mod functions;
+mod local;
+mod lock;
+mod semaphore;
+mod thread;
+mod timer;
+
+use crate::language::native::NativeModule;
+
+pub use excepthook::report_uncaught;
+pub use local::forget_locals;
+pub use lock::{LockHandle, RLockHandle};
+pub use thread::ThreadHandle;
+
+/// The module.
+pub fn module() -> NativeModule {
+    let mut module = NativeModule::new("threading");
+    thread::define(&mut module);
+    functions::define(&mut module);
+    lock::define(&mut module);
+    condition::define(&mut module);
+    semaphore::define(&mut module);
+    event::define(&mut module);
+    barrier::define(&mut module);
+    timer::define(&mut module);
+    local::define(&mut module);
+    excepthook::define(&mut module);
+    module.exceptions();
+    module
+}

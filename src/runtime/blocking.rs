@@ -1,0 +1,389 @@
+//! Blocking: the one way in which anything in this program waits.
+//!
+//! A lock, a queue, join, sleep, input, a socket, a child: every wait goes through [`block`]. It records what
+//! the thread waits for and on which line, gives up the global interpreter lock, sleeps until it is woken, its
+//! deadline passes or it is interrupted, and takes the lock again. So the lock is never held across a wait,
+//! Ctrl-C reaches a thread wherever it waits, and a deadlock is seen, because the runtime knows at every moment
+//! who waits for what.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+
+use super::deadlock;
+use super::site::Site;
+use super::spin::Spin;
+use super::sync::{Arc, AtomicU8, Condvar, Mutex, Ordering};
+use super::thread::{Running, Thread, ThreadState, with_running};
+use super::tick::take_interrupt;
+
+/// Why a wait or a computation ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// Ctrl-C, to be raised as KeyboardInterrupt.
+    KeyboardInterrupt,
+    /// The program is over (or deadlocked): the thread must stop, and no script may catch it.
+    Stop,
+}
+
+/// Something that threads of this process wait for and that a thread may hold.
+pub trait Resource: Send + Sync {
+    /// What it is and what it is called: ``Lock `a` (made at line 3)``.
+    fn describe(&self) -> String;
+
+    /// The thread that holds it, and where it took it, if one does.
+    fn holder(&self) -> Option<(Arc<Thread>, Site)> {
+        None
+    }
+}
+
+/// What a thread waits for.
+#[derive(Clone)]
+pub enum Reason {
+    /// An object that only another thread of this process can make available.
+    Resource(Arc<dyn Resource>),
+    /// The end of a thread.
+    Join(Arc<Thread>),
+    /// The first step of a thread that was just started.
+    Start(Arc<Thread>),
+    /// Time.
+    Sleep,
+    /// Something from outside the process, by name: `input`, `a socket`, `a child`.
+    External(&'static str),
+}
+
+impl Reason {
+    /// Could anything but a thread of this process end the wait?
+    fn is_external(&self) -> bool {
+        matches!(self, Self::Sleep | Self::External(_))
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resource(resource) => f.write_str(&resource.describe()),
+            Self::Join(thread) => write!(f, "the end of {}", thread.name()),
+            Self::Start(thread) => write!(f, "the start of {}", thread.name()),
+            Self::Sleep => f.write_str("time to pass"),
+            Self::External(what) => f.write_str(what),
+        }
+    }
+}
+
+impl fmt::Debug for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// How a wait ended, if nothing interrupted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// By whoever it waited for.
+    Notified,
+    /// By the clock.
+    TimedOut,
+}
+
+/// What ends a wait.
+pub enum Until<'a> {
+    /// [`Waiter::wake`].
+    Notified(&'a Waiter),
+    /// A file descriptor that can be read.
+    Readable(BorrowedFd<'a>),
+    /// A file descriptor that can be written.
+    Writable(BorrowedFd<'a>),
+}
+
+const IDLE: u8 = 0;
+/// Counted among the threads that only another thread can free.
+const STUCK: u8 = 1;
+const NOTIFIED: u8 = 2;
+
+/// One wait of one thread, as those who can end it see it.
+pub struct Waiter {
+    thread: Option<Arc<Thread>>,
+    state: AtomicU8,
+    /// Used only where no script thread waits: by an embedder's thread.
+    parker: Parker,
+}
+
+impl Waiter {
+    /// A wait of the calling thread that has not begun.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { thread: super::current(), state: AtomicU8::new(IDLE), parker: Parker::default() })
+    }
+
+    /// Makes the waiter ready for another wait.
+    pub fn reset(&self) {
+        self.state.store(IDLE, Ordering::Release);
+    }
+
+    /// Was [`Waiter::wake`] called since the last reset?
+    pub fn is_notified(&self) -> bool {
+        self.state.load(Ordering::Acquire) == NOTIFIED
+    }
+
+    /// Ends the wait, or lets the next one of this waiter end at once.
+    pub fn wake(&self) {
+        let before = self.state.swap(NOTIFIED, Ordering::AcqRel);
+        match &self.thread {
+            Some(thread) => {
+                if before == STUCK {
+                    thread.runtime().count_runnable(1);
+                }
+                thread.parker.unpark();
+            }
+            None => self.parker.unpark(),
+        }
+    }
+
+    /// Counts the thread as stuck; false if the waiter was notified meanwhile.
+    fn enter_stuck(&self) -> bool {
+        self.state.compare_exchange(IDLE, STUCK, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// The wait ended without a notification: takes the thread out of the stuck ones.
+    fn leave_stuck(&self, thread: &Thread) {
+        if self.state.compare_exchange(STUCK, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            thread.runtime().count_runnable(1);
+        }
+    }
+}
+
+/// Where one thread sleeps.
+#[derive(Default)]
+pub(super) struct Parker {
+    lock: Mutex<ParkState>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct ParkState {
+    /// Set while the thread sleeps in poll(2) instead of on the condition variable.
+    polling: Option<Arc<OwnedFd>>,
+    /// The deadlock detector wants the thread to look round.
+    recheck: bool,
+}
+
+impl Parker {
+    /// Makes the thread look at its wake-up conditions again.
+    pub(super) fn unpark(&self) {
+        let state = self.lock.lock();
+        if let Some(event) = &state.polling {
+            // An eventfd write of 1 fails only when its counter is full, and then it is readable already.
+            let _ = rustix::io::write(event, &1u64.to_ne_bytes());
+        }
+        drop(state);
+        self.wake.notify_all();
+    }
+
+    /// Makes the thread check for a deadlock from where it sleeps.
+    pub(super) fn recheck(&self) {
+        self.lock.lock().recheck = true;
+        self.wake.notify_all();
+    }
+}
+
+/// Blocks the calling thread until `until`, or until `deadline`, and lets others run meanwhile.
+///
+/// `reason` and `site` are what reports show. A deadline of `None` waits for ever; one that has passed still
+/// gives the lock up once.
+///
+/// # Errors
+/// [`Interrupt`] when Ctrl-C or the end of the program came first; the wait is then over and was not served.
+pub fn block(
+    until: Until<'_>,
+    reason: Reason,
+    deadline: Option<Instant>,
+    site: Site,
+) -> Result<Woken, Interrupt> {
+    with_running(|running| match running {
+        Some(running) => block_thread(running, &until, reason, deadline, site),
+        None => Ok(block_foreign(&until, deadline)),
+    })
+}
+
+fn block_thread(
+    running: &Running,
+    until: &Until<'_>,
+    reason: Reason,
+    deadline: Option<Instant>,
+    site: Site,
+) -> Result<Woken, Interrupt> {
+    let thread = &*running.thread;
+    let runtime = thread.runtime();
+    runtime.synchronise();
+    take_interrupt(running)?;
+    let since = Instant::now();
+    let stuck = deadline.is_none() && !reason.is_external();
+    let may_spin = !matches!(reason, Reason::Sleep);
+    thread.set_state(ThreadState::Blocked { reason, since, site });
+    runtime.gil().release(thread);
+    let result = match until {
+        Until::Notified(waiter) => {
+            if may_spin {
+                let mut spin = Spin::new();
+                while !waiter.is_notified() && spin.once() {}
+            }
+            sleep(running, waiter, deadline, stuck)
+        }
+        Until::Readable(fd) => poll_fd(running, *fd, PollFlags::IN, deadline),
+        Until::Writable(fd) => poll_fd(running, *fd, PollFlags::OUT, deadline),
+    };
+    thread.counters().add_blocked(since.elapsed());
+    runtime.gil().acquire(thread);
+    thread.set_state(ThreadState::Ready);
+    runtime.synchronise();
+    result
+}
+
+fn sleep(
+    running: &Running,
+    waiter: &Waiter,
+    deadline: Option<Instant>,
+    stuck: bool,
+) -> Result<Woken, Interrupt> {
+    let thread = &*running.thread;
+    let mut suspicious = stuck && waiter.enter_stuck() && thread.runtime().count_runnable(-1) == 0;
+    let mut suspicion = None;
+    let mut park = thread.parker.lock.lock();
+    let result = loop {
+        if waiter.is_notified() {
+            break Ok(Woken::Notified);
+        }
+        if let Err(interrupt) = take_interrupt(running) {
+            break Err(interrupt);
+        }
+        if std::mem::take(&mut park.recheck) {
+            suspicious = true;
+        }
+        if suspicious && deadline.is_none() {
+            // The detector takes other locks; whoever wakes this thread needs the parker's.
+            drop(park);
+            suspicious = deadlock::examine(thread.runtime(), &mut suspicion);
+            park = thread.parker.lock.lock();
+            if suspicious && !waiter.is_notified() && !thread.needs_attention() {
+                thread.parker.wake.wait_for(&mut park, deadlock::GRACE);
+            }
+            continue;
+        }
+        match deadline {
+            None => thread.parker.wake.wait(&mut park),
+            Some(deadline) => {
+                if thread.parker.wake.wait_until(&mut park, deadline).timed_out() && !waiter.is_notified() {
+                    break Ok(Woken::TimedOut);
+                }
+            }
+        }
+    };
+    drop(park);
+    if result != Ok(Woken::Notified) {
+        waiter.leave_stuck(thread);
+    }
+    result
+}
+
+fn poll_fd(
+    running: &Running,
+    fd: BorrowedFd<'_>,
+    flags: PollFlags,
+    deadline: Option<Instant>,
+) -> Result<Woken, Interrupt> {
+    let thread = &*running.thread;
+    let Ok(event) = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK) else {
+        // Out of descriptors: wait for this one without being interruptible rather than not at all.
+        return Ok(poll_once(&mut [PollFd::from_borrowed_fd(fd, flags)], deadline));
+    };
+    let event = Arc::new(event);
+    thread.parker.lock.lock().polling = Some(Arc::clone(&event));
+    let result = loop {
+        if let Err(interrupt) = take_interrupt(running) {
+            break Err(interrupt);
+        }
+        let mut fds =
+            [PollFd::from_borrowed_fd(fd, flags), PollFd::from_borrowed_fd(event.as_fd(), PollFlags::IN)];
+        let woken = poll_once(&mut fds, deadline);
+        if woken == Woken::TimedOut || !fds[0].revents().is_empty() {
+            break Ok(woken);
+        }
+        let _ = rustix::io::read(&event, &mut [0u8; 8]);
+    };
+    thread.parker.lock.lock().polling = None;
+    result
+}
+
+fn poll_once(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Woken {
+    loop {
+        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|d| Timespec::try_from(d).ok());
+        match poll(fds, timeout.as_ref()) {
+            Ok(0) => return Woken::TimedOut,
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(_) => return Woken::Notified,
+        }
+    }
+}
+
+/// The wait of an OS thread that is no script thread: nothing to give up, nobody to interrupt it.
+fn block_foreign(until: &Until<'_>, deadline: Option<Instant>) -> Woken {
+    let waiter = match until {
+        Until::Notified(waiter) => waiter,
+        Until::Readable(fd) => return poll_once(&mut [PollFd::new(fd, PollFlags::IN)], deadline),
+        Until::Writable(fd) => return poll_once(&mut [PollFd::new(fd, PollFlags::OUT)], deadline),
+    };
+    let mut park = waiter.parker.lock.lock();
+    while !waiter.is_notified() {
+        match deadline {
+            None => waiter.parker.wake.wait(&mut park),
+            Some(deadline) => {
+                if waiter.parker.wake.wait_until(&mut park, deadline).timed_out() {
+                    return if waiter.is_notified() { Woken::Notified } else { Woken::TimedOut };
+                }
+            }
+        }
+    }
+    Woken::Notified
+}
+
+/// Sleeps for `time`; none gives the lock up once and returns.
+///
+/// # Errors
+/// [`Interrupt`], as [`block`].
+pub fn sleep_for(time: Duration, site: Site) -> Result<(), Interrupt> {
+    if time.is_zero() {
+        return yield_now();
+    }
+    let waiter = Waiter::new();
+    let deadline = Instant::now().checked_add(time);
+    block(Until::Notified(&waiter), Reason::Sleep, deadline, site).map(drop)
+}
+
+/// Gives the lock up once, so that a waiter may take it.
+fn yield_now() -> Result<(), Interrupt> {
+    with_running(|running| {
+        let Some(running) = running else { return Ok(()) };
+        running.thread.runtime().synchronise();
+        take_interrupt(running)?;
+        running.thread.runtime().gil().yield_now(&running.thread);
+        running.thread.runtime().synchronise();
+        Ok(())
+    })
+}
+
+/// Runs `f`, a system call that may take a while but cannot be interrupted (a file, a name look-up), without
+/// the lock.
+pub fn detached<R>(f: impl FnOnce() -> R) -> R {
+    with_running(|running| {
+        let Some(running) = running else { return f() };
+        let thread = &*running.thread;
+        thread.runtime().synchronise();
+        thread.runtime().gil().release(thread);
+        let result = f();
+        thread.runtime().gil().acquire(thread);
+        result
+    })
+}

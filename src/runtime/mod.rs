@@ -1,0 +1,27 @@
+//! The threads of this process: the registry, the global interpreter lock, blocking, interrupts, deadlocks.
+//!
+//! Nothing here knows Rhai. The layers above see a handful of ideas: a [`Runtime`] owns the [`Gil`] and the
+//! records of its [`Thread`]s; a running thread calls [`tick`] at its safepoints and [`block`] to wait; a
+//! primitive is a [`Monitor`], which is a state and the queues of those who wait for it.
+
+mod blocking;
+mod deadlock;
+mod gil;
+mod monitor;
+pub mod primitives;
+mod registry;
+mod site;
+mod spin;
+pub mod sync;
+mod thread;
+mod tick;
+mod worker;
+
+pub use blocking::{Interrupt, Reason, Resource, Until, Waiter, Woken, block, detached, sleep_for};
+pub use deadlock::OnDeadlock;
+pub use gil::{Gil, GilCounters, GilMode};
+pub use monitor::{Monitor, Wait, WaitQueue};
+pub use registry::Runtime;
+pub use site::{Label, Site};
+pub use thread::{Attention, Thread, ThreadId, ThreadState, ThreadTimes, current};
+pub use tick::tick;

@@ -1,0 +1,17 @@
+//! The synchronisation primitives of one process, each a state in a [`Monitor`](super::Monitor).
+
+mod barrier;
+mod condition;
+mod event;
+mod lock;
+mod queue;
+mod rlock;
+mod semaphore;
+
+pub use barrier::{Barrier, BrokenBarrier};
+pub use condition::{Condition, Exclusive, NotOwned};
+pub use event::Event;
+pub use lock::{Lock, NotLocked};
+pub use queue::{Discipline, Queue, TooManyDone};
+pub use rlock::RLock;
+pub use semaphore::Semaphore;

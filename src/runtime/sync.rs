@@ -1,0 +1,10 @@
+//! The one place that synchronisation primitives come from.
+//!
+//! Everything else in the crate takes its atomics, mutexes and condition variables from here, so that a
+//! model checker or a deterministic scheduler can stand in for all of them at once.
+
+pub use std::sync::Arc;
+pub use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+pub use crossbeam_utils::CachePadded;
+pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};

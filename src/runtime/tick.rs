@@ -1,0 +1,66 @@
+//! The safepoint: what every running thread comes to again and again.
+//!
+//! The evaluator calls [`tick`] before statements and expressions. In the common case that is a counter and
+//! one relaxed load of a flag that only this thread's requesters write. Switching threads, Ctrl-C and the
+//! stopping of daemons all hang on it, and nothing else looks at the lock.
+
+use super::blocking::Interrupt;
+use super::gil::GilMode;
+use super::thread::{Attention, Running, with_running};
+
+/// One safepoint of the calling thread.
+///
+/// # Errors
+/// [`Interrupt`] when the thread must stop running its script: Ctrl-C, or the end of the program. The caller
+/// raises it; after `KeyboardInterrupt` was reported once it is no longer pending.
+#[inline]
+pub fn tick() -> Result<(), Interrupt> {
+    with_running(|running| {
+        let Some(running) = running else { return Ok(()) };
+        let left = running.budget.get() - 1;
+        running.budget.set(left);
+        if left != 0 && !running.thread.needs_attention() { Ok(()) } else { look_up(running) }
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn look_up(running: &Running) -> Result<(), Interrupt> {
+    let thread = &*running.thread;
+    let gil = thread.runtime().gil();
+    let expired = running.budget.get() == 0;
+    count_ticks(running);
+    if expired {
+        running.budget.set(gil.tick_budget());
+        running.granted.set(gil.tick_budget());
+    }
+    take_interrupt(running)?;
+    if matches!(gil.mode(), GilMode::Ticks(_)) {
+        if expired {
+            gil.tick_expired(thread);
+        }
+    } else if thread.has(Attention::GIL_DROP_REQUEST) {
+        gil.switch(thread);
+    }
+    Ok(())
+}
+
+/// Books the ticks that were counted down since the last booking.
+pub(super) fn count_ticks(running: &Running) {
+    let left = running.budget.get();
+    running.thread.counters().add_ticks(u64::from(running.granted.get() - left));
+    running.granted.set(left);
+}
+
+/// The interrupt that is pending for the thread, if any; Ctrl-C is thereby delivered.
+pub(super) fn take_interrupt(running: &Running) -> Result<(), Interrupt> {
+    let thread = &*running.thread;
+    if thread.has(Attention::STOP) {
+        return Err(Interrupt::Stop);
+    }
+    if thread.has(Attention::KEYBOARD_INTERRUPT) {
+        thread.clear(Attention::KEYBOARD_INTERRUPT);
+        return Err(Interrupt::KeyboardInterrupt);
+    }
+    Ok(())
+}
