@@ -86,7 +86,7 @@ impl Builder {
     }
 
     /// Prints the traceback of an exception that ends a script at once, before its threads are waited for, as
-    /// CPython does. By default it is only returned.
+    /// CPython does, and of the KeyboardInterrupt that ends that wait. By default it is only returned.
     pub fn print_tracebacks(mut self, print: bool) -> Self {
         self.print_tracebacks = print;
         self
@@ -106,7 +106,7 @@ impl Builder {
         let runtime = Runtime::new(self.gil, self.on_deadlock, synchronise);
         let realm = Realm::new(runtime, self.stdout, self.stderr, self.argv);
         let configure = self.configure.unwrap_or_else(|| Box::new(|_| {}));
-        let engine: Shared<Engine> = engine::build(&realm, modules::all(), configure).into();
+        let engine: Shared<Engine> = engine::build(&realm, modules::all(&realm), configure).into();
         realm.set_engine(engine);
         Ok(Interpreter {
             realm,
@@ -190,6 +190,9 @@ impl Interpreter {
                 result
             });
             let ended = self.end();
+            if let (Err(Error::Exception(exception)), true) = (&ended, self.print_tracebacks) {
+                modules::threading::report_uncaught(&realm, "", exception);
+            }
             unbind_all();
             modules::threading::forget_locals();
             match (realm.runtime.take_deadlock(), ended) {
@@ -223,15 +226,28 @@ impl Interpreter {
     /// # Errors
     /// As [`Interpreter::eval`].
     pub fn eval_dynamic(&mut self, source: &str) -> Result<Dynamic, Error> {
+        self.inputs += 1;
+        let name = format!("<input {}>", self.inputs);
+        let result = self.eval_named(&name, source);
+        if matches!(result, Err(Error::Syntax(_))) {
+            // It was no input: a prompt may ask for more of it.
+            self.inputs -= 1;
+        }
+        result
+    }
+
+    /// [`Interpreter::eval_dynamic`] under a name of its own in tracebacks, such as a file's.
+    ///
+    /// # Errors
+    /// As [`Interpreter::eval`].
+    pub fn eval_named(&mut self, name: &str, source: &str) -> Result<Dynamic, Error> {
         let realm = Arc::clone(&self.realm);
         realm.runtime.run_main(|| {
             let _entered = realm::enter(&realm);
-            self.inputs += 1;
-            let name = format!("<input {}>", self.inputs);
-            let program = self.compile(&name, source, self.library.as_ref())?;
+            let program = self.compile(name, source, self.library.as_ref())?;
             let functions = program.ast.clone_functions_only();
             self.library = Some(functions);
-            let result = self.evaluate(&program, &name);
+            let result = self.evaluate(&program, name);
             match realm.runtime.take_deadlock() {
                 Some(report) => Err(Error::Deadlock(report)),
                 None => result,
@@ -283,6 +299,12 @@ impl Interpreter {
         &self.scope
     }
 
+    /// The names of the functions that were defined by [`Interpreter::eval`].
+    pub fn functions(&self) -> Vec<String> {
+        let functions = self.library.iter().flat_map(AST::iter_functions);
+        functions.map(|function| function.name.to_string()).filter(|name| !name.starts_with("anon$")).collect()
+    }
+
     fn compile(&self, name: &str, source: &str, library: Option<&AST>) -> Result<Program, Error> {
         let scope = if library.is_some() { &self.scope } else { &Scope::new() };
         Program::compile(&self.realm, self.evaluator, name, source, scope, library)
@@ -318,7 +340,7 @@ impl Interpreter {
                 let class = crate::language::exception::Class::known("KeyboardInterrupt");
                 Err(Error::Exception(Exception::new(class, "")))
             }
-            Ok(()) | Err(Interrupt::Stop) => Ok(()),
+            Ok(()) | Err(Interrupt::Stop | Interrupt::StackExhausted) => Ok(()),
         }
     }
 }

@@ -4,6 +4,7 @@ mod error;
 mod interpreter;
 pub mod language;
 pub mod modules;
+pub mod observe;
 pub mod runtime;
 mod stats;
 

@@ -1,15 +1,27 @@
 //! The `onelock` command.
 
+mod cli;
+mod repl;
+mod signals;
+
+/// Makes the names of closures the same in every process, so that one process can call those of another.
+const HASHING_SEED: [u64; 4] = [0x6f6e_656c, 0x6f63_6b20, 0x2d20_6120, 0x4749_4c20];
+
 fn main() {
-    let path = std::env::args().nth(1).expect("a script");
-    let gil = std::env::var("ONELOCK_GIL").ok().map(|m| m.parse().unwrap()).unwrap_or_default();
-    let ev = std::env::var("ENGINE").ok().map(|m| m.parse().unwrap()).unwrap_or_default();
-    let mut interpreter =
-        onelock::Interpreter::builder().gil(gil).evaluator(ev).print_tracebacks(true).build().unwrap();
-    if let Err(error) = interpreter.run_file(&path) {
-        if !matches!(error, onelock::Error::Exception(_)) {
-            eprintln!("{error}");
-        }
-        std::process::exit(error.exit_status());
+    // It fails only if something was hashed before.
+    let _ = rhai::config::hashing::set_hashing_seed(Some(HASHING_SEED));
+    grow_main_stack();
+    std::process::exit(cli::main());
+}
+
+/// The main thread runs scripts, whose calls nest as deeply as CPython's: lets its stack grow to 64 MB.
+fn grow_main_stack() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    const SIZE: u64 = 64 << 20;
+    let mut limit = getrlimit(Resource::Stack);
+    if limit.current.is_some_and(|current| current < SIZE) {
+        limit.current = Some(limit.maximum.map_or(SIZE, |maximum| maximum.min(SIZE)));
+        // Refused, it stays as it was: deep recursion then ends the process earlier.
+        let _ = setrlimit(Resource::Stack, limit);
     }
 }

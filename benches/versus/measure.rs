@@ -121,7 +121,12 @@ fn to_the_end(run: &Run, timeout: Duration) -> io::Result<Result<(End, String), 
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (stdout, stderr) = (folder.join("versus.stdout"), folder.join("versus.stderr"));
     let mut command = Command::new(&run.program);
-    command.args(&run.args).current_dir(folder).env_remove("ONELOCK_GIL").process_group(0);
+    command
+        .args(&run.args)
+        .current_dir(folder)
+        .env_remove("ONELOCK_GIL")
+        .env_remove("ONELOCK_ENGINE")
+        .process_group(0);
     command.stdin(Stdio::null()).stdout(File::create(&stdout)?).stderr(File::create(&stderr)?);
     let start = Instant::now();
     let pid = command.spawn()?.id() as libc::pid_t;
@@ -137,12 +142,14 @@ fn to_the_end(run: &Run, timeout: Duration) -> io::Result<Result<(End, String), 
             return Ok(Err(format!("not done after {} s", timeout.as_secs())));
         }
     };
-    if !gone.status.success() {
-        let stderr = fs::read_to_string(&stderr)?;
-        let said = stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing on stderr");
-        return Ok(Err(format!("{}: {}", gone.status, said.trim())));
+    let stderr = fs::read_to_string(&stderr)?;
+    let last = stderr.lines().rfind(|line| !line.trim().is_empty()).map(str::trim);
+    match (gone.status.success(), last) {
+        (true, None) => Ok(Ok((gone, fs::read_to_string(&stdout)?))),
+        // An exception in a thread leaves the status at 0, but the work undone.
+        (true, Some(said)) => Ok(Err(format!("it wrote to stderr: {said}"))),
+        (false, said) => Ok(Err(format!("{}: {}", gone.status, said.unwrap_or("nothing on stderr")))),
     }
-    Ok(Ok((gone, fs::read_to_string(&stdout)?)))
 }
 
 /// Waits for a child; the kernel hands over what it used, its own reaped children included.

@@ -106,9 +106,8 @@ impl Callable {
     }
 
     /// What `this` is bound to in the function.
-    pub fn with_this(mut self, this: Dynamic) -> Self {
+    pub fn set_this(&mut self, this: Dynamic) {
         self.this = Some(this);
-        self
     }
 
     /// The function's name as CPython would show it in `Thread-1 (name)`.
@@ -117,16 +116,16 @@ impl Callable {
         super::exception::shown_name(&name)
     }
 
-    /// Calls the function on the calling thread.
+    /// Calls the function on the calling thread. The arguments are thereby used up.
     ///
     /// # Errors
     /// What the function raises; TypeError for a wrong number of arguments.
-    pub fn call(self) -> Outcome<Dynamic> {
+    pub fn call(&mut self) -> Outcome<Dynamic> {
         let context = self.context.create_context(&self.engine);
-        let function = to_local(self.function).cast::<FnPtr>();
-        let mut this = self.this;
-        check_count(&function, self.args.len())?;
-        function.call_raw(&context, this.as_mut(), self.args)
+        let function = to_local(self.function.clone()).cast::<FnPtr>();
+        let args = std::mem::take(&mut self.args);
+        check_count(&function, args.len())?;
+        function.call_raw(&context, self.this.as_mut(), args)
     }
 }
 

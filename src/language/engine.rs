@@ -45,6 +45,7 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
     engine.register_global_module(all_builtins.into());
 
     let names = Arc::new(names);
+    realm.set_modules(Arc::clone(&names));
     statements::register(&mut engine, &names);
     set_resolver(&mut engine, resolver);
     set_variables(&mut engine, realm, &names);

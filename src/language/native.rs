@@ -461,6 +461,22 @@ pub fn signature_of(name: &str) -> Option<&'static str> {
         .find(|s| s.split('(').next() == Some(name) && s.contains('('))
 }
 
+/// Is there a native function, and not only a method, called `name`?
+pub fn is_function(name: &str) -> bool {
+    let entries = ENTRIES.read();
+    entries.keys().any(|(owner, signature)| {
+        signature.split_once('(').is_some_and(|(own, _)| own == name) && MODULES.read().contains(owner)
+    })
+}
+
+/// Is the owner of an entry a module, and not a class?
+pub fn is_module(owner: &str) -> bool {
+    MODULES.read().contains(owner)
+}
+
+/// The owners that are modules.
+static MODULES: RwLock<std::collections::BTreeSet<&'static str>> = RwLock::new(std::collections::BTreeSet::new());
+
 fn document(owner: &'static str, signature: &'static str, doc: &'static str) {
     ENTRIES.write().insert((owner, signature), doc);
 }
@@ -511,6 +527,7 @@ pub struct NativeModule {
 impl NativeModule {
     /// An empty module.
     pub fn new(name: &'static str) -> Self {
+        MODULES.write().insert(name);
         Self { name, module: Module::new(), builtins: Module::new(), names: Vec::new() }
     }
 

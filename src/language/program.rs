@@ -7,7 +7,8 @@ use rhai::grain::{Compiler, SharedProgram, Vm};
 use rhai::{AST, ASTNode, Dynamic, EvalAltResult, Expr, ImmutableString, ParseError, Position, Scope, Stmt};
 
 use super::realm::Realm;
-use super::tokens;
+use super::{native, tokens};
+use crate::runtime::sync::Ordering;
 
 /// What runs a script.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +72,8 @@ impl Program {
             ast = library.merge(&ast);
         }
         ast.set_source(file);
-        let findings = inspect(&ast);
+        let findings = inspect(&ast, realm);
+        realm.plain_rhai.store(!findings.is_python && library.is_none(), Ordering::Relaxed);
         realm.globals.add_assigned(findings.assigned);
         realm.name_objects(file, findings.objects);
         realm.functions.add(&ast);
@@ -106,11 +108,15 @@ struct Findings {
     assigned: Vec<ImmutableString>,
     /// Calls whose result is given to a variable at once, with the variable's name.
     objects: Vec<(Position, String)>,
+    /// It uses something that Rhai alone does not have.
+    is_python: bool,
 }
 
-fn inspect(ast: &AST) -> Findings {
+fn inspect(ast: &AST, realm: &Realm) -> Findings {
     let mut findings = Findings::default();
+    let own: Vec<&str> = ast.iter_functions().map(|function| function.name).collect();
     ast.walk(&mut |path: &[ASTNode]| {
+        findings.is_python |= path.last().is_some_and(|node| is_python(node, &own, realm));
         match path.last() {
             Some(ASTNode::Stmt(Stmt::Assignment(assignment))) => {
                 let binary = &assignment.1;
@@ -137,6 +143,34 @@ fn inspect(ast: &AST) -> Findings {
     });
     findings
 }
+
+/// Does a node use something that Rhai alone does not have?
+fn is_python(node: &ASTNode, own_functions: &[&str], realm: &Realm) -> bool {
+    match node {
+        ASTNode::Expr(Expr::FnCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _)) => {
+            let name = call.name.as_str();
+            match call.namespace.path.first() {
+                Some(root) => realm.is_module(root.as_str()),
+                None if name == tokens::PRINT => call.args.len() != 1,
+                None => {
+                    !own_functions.contains(&name)
+                        && !RHAI_HAS_TOO.contains(&name)
+                        && (name.contains('.') || native::is_function(name))
+                }
+            }
+        }
+        ASTNode::Expr(Expr::Custom(custom, _)) => {
+            !custom.tokens.first().is_some_and(|first| first == "try" || first == tokens::BIND)
+        }
+        ASTNode::Expr(Expr::Variable(variable, ..)) => {
+            matches!(variable.1.as_str(), "None" | "True" | "False" | "__name__")
+        }
+        _ => false,
+    }
+}
+
+/// Builtins whose names rhai's standard library has as well.
+const RHAI_HAS_TOO: &[&str] = &["abs", "round", "min", "max", "len", "range", "exit", "float", "int", "debug", "assert"];
 
 fn note_object(findings: &mut Findings, name: &str, value: &Expr) {
     if let Expr::FnCall(_, position) = value {

@@ -7,9 +7,10 @@ use std::io::Write;
 use rhai::{Engine, Position, Shared};
 
 use super::callable::FunctionTable;
+use super::modules::ModuleNames;
 use super::output::Output;
 use super::variables::Globals;
-use crate::runtime::sync::{Arc, Mutex, RwLock};
+use crate::runtime::sync::{Arc, AtomicBool, Mutex, RwLock};
 use crate::runtime::{Runtime, Site};
 use std::sync::OnceLock;
 
@@ -35,6 +36,10 @@ pub struct Realm {
     object_names: RwLock<HashMap<(&'static str, u32, u32), Arc<str>>>,
     /// Names that were imported under another one, with the qualified name.
     pub imported: Mutex<HashMap<String, String>>,
+    /// The script that was read last uses nothing that Rhai alone does not have: `print` shows values its way.
+    pub plain_rhai: AtomicBool,
+    /// The modules that exist.
+    modules: OnceLock<Arc<ModuleNames>>,
     /// Modules that hold their state per interpreter keep it here, by the type of the state.
     pub extensions: Mutex<HashMap<std::any::TypeId, Arc<dyn std::any::Any + Send + Sync>>>,
     engine: OnceLock<Shared<Engine>>,
@@ -59,6 +64,8 @@ impl Realm {
             sources: RwLock::default(),
             object_names: RwLock::default(),
             imported: Mutex::default(),
+            plain_rhai: AtomicBool::new(false),
+            modules: OnceLock::new(),
             extensions: Mutex::default(),
             engine: OnceLock::new(),
         })
@@ -75,6 +82,16 @@ impl Realm {
     /// Hands the realm its engine, once.
     pub fn set_engine(&self, engine: Shared<Engine>) {
         let _ = self.engine.set(engine);
+    }
+
+    /// Tells the realm which modules there are, once.
+    pub fn set_modules(&self, modules: Arc<ModuleNames>) {
+        let _ = self.modules.set(modules);
+    }
+
+    /// Is there a module of that name?
+    pub fn is_module(&self, name: &str) -> bool {
+        self.modules.get().is_some_and(|modules| modules.contains(name))
     }
 
     /// The state that a module keeps per interpreter, made on first use.

@@ -22,7 +22,7 @@ pub const FROM: &str = "$from";
 pub const BIND: &str = "$bind";
 
 /// The name of our `print`: a function that is called `print` gets its result printed by rhai, with a newline.
-const PRINT: &str = "builtins.print";
+pub const PRINT: &str = "builtins.print";
 
 /// Reserved by rhai for later, and ordinary names here.
 const FREED: &[&str] = &[

@@ -1,12 +1,33 @@
 //! What scripts see: a file or folder per Python module, each with one `module()`.
 
+use crate::language::builtins;
 use crate::language::native::NativeModule;
+use crate::language::realm::Realm;
 
 pub mod gil;
+pub mod io;
+pub mod json;
+pub mod os;
 pub mod queue;
+pub mod random;
+pub mod sys;
 pub mod threading;
+pub mod time;
 
 /// Every module, and the builtins.
-pub fn all() -> Vec<NativeModule> {
-    vec![crate::language::builtins::module(), gil::module(), threading::module(), queue::module()]
+pub fn all(realm: &Realm) -> Vec<NativeModule> {
+    let mut all = vec![
+        builtins::module(),
+        builtins::testing_module(),
+        gil::module(),
+        threading::module(),
+        queue::module(),
+        time::module(),
+        sys::module(realm),
+        random::module(),
+        json::module(),
+        io::module(),
+    ];
+    all.extend(os::modules(realm));
+    all
 }

@@ -24,6 +24,8 @@ use super::tick::take_interrupt;
 pub enum Interrupt {
     /// Ctrl-C, to be raised as KeyboardInterrupt.
     KeyboardInterrupt,
+    /// The stack is used up, to be raised as RecursionError.
+    StackExhausted,
     /// The program is over (or deadlocked): the thread must stop, and no script may catch it.
     Stop,
 }

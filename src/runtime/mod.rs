@@ -12,6 +12,7 @@ pub mod primitives;
 mod registry;
 mod site;
 mod spin;
+mod stack;
 pub mod sync;
 mod thread;
 mod tick;

@@ -148,3 +148,50 @@ impl<S> Monitor<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::primitives::Lock;
+    use crate::runtime::sync::{AtomicU64, Ordering};
+    use crate::runtime::{GilMode, Label, OnDeadlock, Runtime, Thread};
+    use std::time::Duration;
+
+    /// Timeouts and releases at the same moment, many times: a wake-up that comes together with the end of a
+    /// wait must reach the next waiter, or somebody sleeps for ever.
+    #[test]
+    fn a_wake_up_is_never_lost() {
+        for mode in GilMode::ALL {
+            let runtime = Runtime::new(mode, OnDeadlock::Exit, || {});
+            let taken = Arc::new(AtomicU64::new(0));
+            runtime.run_main(|| {
+                let lock = Lock::new(Label::default());
+                let threads: Vec<_> = (0..6_u32)
+                    .map(|me| {
+                        let thread = Thread::new(&runtime, "worker", false);
+                        let (lock, taken) = (Arc::clone(&lock), Arc::clone(&taken));
+                        let body = move || {
+                            for round in 0..200_u32 {
+                                let deadline = (me % 2 == 0)
+                                    .then(|| Instant::now() + Duration::from_micros(u64::from(round * 7 % 50)));
+                                let wait = Wait { deadline, try_only: false, site: Site::default() };
+                                if lock.acquire(&wait).unwrap() {
+                                    taken.fetch_add(1, Ordering::Relaxed);
+                                    lock.release().unwrap();
+                                }
+                            }
+                        };
+                        runtime.start(&thread, body, Site::default()).unwrap().unwrap();
+                        thread
+                    })
+                    .collect();
+                for thread in threads {
+                    assert!(runtime.join(&thread, &Wait::forever(Site::default())).unwrap());
+                }
+                assert!(!lock.is_locked());
+            });
+            assert!(taken.load(Ordering::Relaxed) >= 600, "those without a deadline all succeed");
+            assert_eq!(runtime.take_deadlock(), None);
+        }
+    }
+}

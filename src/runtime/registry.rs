@@ -155,18 +155,11 @@ impl Runtime {
             registry.alive.push(Arc::clone(thread));
         }
         self.count_runnable(1);
-        let begun = Arc::new(Monitor::new((false, WaitQueue::default())));
+        let begun = Arc::new(Begun::default());
         let job = {
             let (thread, begun) = (Arc::clone(thread), Arc::clone(&begun));
             move || {
-                thread::attach(&thread);
-                thread.runtime().gil().acquire(&thread);
-                {
-                    let mut begun = begun.enter();
-                    begun.0 = true;
-                    begun.1.wake_all();
-                }
-                drop(begun);
+                begin(&thread, begun);
                 body();
                 thread.runtime().finish(&thread);
             }
@@ -183,6 +176,7 @@ impl Runtime {
         Ok(started)
     }
 
+    #[inline(never)]
     /// The calling thread is over: takes it out of the registry, wakes who waits for it, and lets go of the lock.
     fn finish(self: &Arc<Self>, thread: &Arc<Thread>) {
         self.synchronise();
@@ -283,10 +277,29 @@ impl Runtime {
         }
     }
 
-    /// The report of the deadlock that ended the run, if one did; it is thereby taken.
+    /// The report of the deadlock that ended the run, if one did; it is thereby taken, and the main thread may
+    /// go on.
     pub fn take_deadlock(&self) -> Option<String> {
-        self.deadlock.lock().take()
+        let report = self.deadlock.lock().take()?;
+        if let Some(main) = self.main_thread() {
+            main.clear(Attention::STOP);
+        }
+        Some(report)
     }
+}
+
+/// Has a thread taken its first step?
+type Begun = Monitor<(bool, WaitQueue)>;
+
+/// The first step of a thread, on its own OS thread.
+// Not inlined, here and at its like: whatever these calls need of the stack is free again while the script runs.
+#[inline(never)]
+fn begin(thread: &Arc<Thread>, begun: Arc<Begun>) {
+    thread::attach(thread);
+    thread.runtime().gil().acquire(thread);
+    let mut begun = begun.enter();
+    begun.0 = true;
+    begun.1.wake_all();
 }
 
 /// The main thread is attached and alive for as long as this exists.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::blocking::{Parker, Reason};
 use super::registry::Runtime;
 use super::site::Site;
+use super::stack;
 use super::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, CachePadded, Mutex, Ordering};
 
 /// A thread's identifier: unique for the life of the process, and never 0.
@@ -269,6 +270,8 @@ pub(super) struct Running {
     pub(super) thread: Arc<Thread>,
     /// Ticks left until [`super::tick`] leaves the fast path.
     pub(super) budget: Cell<u32>,
+    /// The lowest address that the stack may come down to.
+    pub(super) stack_limit: usize,
     /// The budget that `budget` started from, to count the ticks that are over.
     pub(super) granted: Cell<u32>,
 }
@@ -301,6 +304,7 @@ pub(super) fn attach(thread: &Arc<Thread>) {
         thread: Arc::clone(thread),
         budget: Cell::new(budget),
         granted: Cell::new(budget),
+        stack_limit: stack::limit(),
     });
     RUNNING.set(&*running);
     KEEP.with_borrow_mut(|keep| *keep = Some(running));

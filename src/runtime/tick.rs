@@ -6,6 +6,7 @@
 
 use super::blocking::Interrupt;
 use super::gil::GilMode;
+use super::stack;
 use super::thread::{Attention, Running, with_running};
 
 /// One safepoint of the calling thread.
@@ -19,7 +20,11 @@ pub fn tick() -> Result<(), Interrupt> {
         let Some(running) = running else { return Ok(()) };
         let left = running.budget.get() - 1;
         running.budget.set(left);
-        if left != 0 && !running.thread.needs_attention() { Ok(()) } else { look_up(running) }
+        if left != 0 && !running.thread.needs_attention() && stack::pointer() > running.stack_limit {
+            Ok(())
+        } else {
+            look_up(running)
+        }
     })
 }
 
@@ -35,6 +40,9 @@ fn look_up(running: &Running) -> Result<(), Interrupt> {
         running.granted.set(gil.tick_budget());
     }
     take_interrupt(running)?;
+    if stack::pointer() <= running.stack_limit {
+        return Err(Interrupt::StackExhausted);
+    }
     if matches!(gil.mode(), GilMode::Ticks(_)) {
         if expired {
             gil.tick_expired(thread);

@@ -50,21 +50,27 @@ pub(super) fn run(job: Job, stack_size: usize) -> io::Result<()> {
 }
 
 fn serve(first: Job, stack_size: usize) {
+    first();
+    // Made only now: a thousand threads that sleep in their first job need no channels.
     let (sender, jobs) = bounded::<Job>(1);
-    let mut job = Some(first);
-    while let Some(run) = job.take() {
-        run();
-        {
-            let mut parked = PARKED.lock();
-            if parked.len() >= MOST_PARKED {
-                return;
-            }
-            parked.push(Parked { jobs: sender.clone(), stack_size });
-        }
-        job = next_job(&jobs, &sender);
+    while park(&sender, stack_size) {
+        let Some(job) = next_job(&jobs, &sender) else { return };
+        job();
     }
 }
 
+/// Offers the calling OS thread for another job; false if enough are on offer.
+#[inline(never)]
+fn park(jobs: &Sender<Job>, stack_size: usize) -> bool {
+    let mut parked = PARKED.lock();
+    if parked.len() < MOST_PARKED {
+        parked.push(Parked { jobs: jobs.clone(), stack_size });
+        return true;
+    }
+    false
+}
+
+#[inline(never)]
 fn next_job(jobs: &Receiver<Job>, own: &Sender<Job>) -> Option<Job> {
     let mut spin = Spin::new();
     while spin.once() {

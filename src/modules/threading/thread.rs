@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rhai::{Dynamic, ImmutableString, Map};
+use rhai::{Dynamic, EvalAltResult, ImmutableString, Map};
 
 use super::excepthook;
 use crate::language::callable::Callable;
@@ -21,7 +21,7 @@ pub(super) enum Body {
     /// Nothing: `Thread()`.
     Nothing,
     /// A script function with its arguments.
-    Script(Callable),
+    Script(Box<Callable>),
     /// A function of this crate.
     Native(Box<dyn FnOnce() -> Outcome<Dynamic> + Send + Sync>),
 }
@@ -30,7 +30,7 @@ struct Object {
     class: &'static str,
     record: Arc<runtime::Thread>,
     realm: std::sync::Weak<Realm>,
-    body: Mutex<Option<Body>>,
+    body: Mutex<Option<Box<Body>>>,
     attributes: Mutex<HashMap<ImmutableString, Dynamic>>,
     finished: Mutex<Option<Arc<Event>>>,
 }
@@ -91,7 +91,7 @@ impl ThreadHandle {
             class,
             record,
             realm: Arc::downgrade(realm),
-            body: Mutex::new(body),
+            body: Mutex::new(body.map(Box::new)),
             attributes: Mutex::default(),
             finished: Mutex::default(),
         }))
@@ -133,10 +133,10 @@ impl ThreadHandle {
     /// Runs the body on the calling thread; `this` in it is the thread.
     fn run(&self) -> Outcome<Dynamic> {
         let body = self.0.body.lock().take();
-        match body {
+        match body.map(|body| *body) {
             None | Some(Body::Nothing) => Ok(Dynamic::UNIT),
             Some(Body::Native(body)) => body(),
-            Some(Body::Script(callable)) => callable.call(),
+            Some(Body::Script(mut callable)) => callable.call(),
         }
     }
 
@@ -165,12 +165,8 @@ impl ThreadHandle {
         let entered = realm::enter(realm);
         let result =
             catch_unwind(AssertUnwindSafe(|| self.run())).unwrap_or_else(|panic| Err(panicked(&*panic)));
-        if let Err(error) = result
-            && !is_stop(&error)
-        {
-            let exception = exception_of(&error, "", "");
-            // A hook of the script may panic or fail as well; the thread ends all the same.
-            let _ = catch_unwind(AssertUnwindSafe(|| excepthook::handle(realm, &self, &exception)));
+        if let Err(error) = result {
+            self.report(realm, &error);
         }
         variables::unbind_all();
         super::local::forget_locals();
@@ -178,6 +174,15 @@ impl ThreadHandle {
         // The body's captured values go while the thread still counts as alive and holds the lock.
         drop(self);
         drop(entered);
+    }
+
+    #[inline(never)]
+    fn report(&self, realm: &Arc<Realm>, error: &EvalAltResult) {
+        if !is_stop(error) {
+            let exception = exception_of(error, "", "");
+            // A hook of the script may panic or fail as well; the thread ends all the same.
+            let _ = catch_unwind(AssertUnwindSafe(|| excepthook::handle(realm, self, &exception)));
+        }
     }
 
     fn join(&self, call: &mut Call) -> Outcome<Dynamic> {
@@ -227,7 +232,7 @@ fn new(call: &mut Call) -> Outcome<Dynamic> {
     let is_subclass = class != "Thread";
     let body = match function {
         None => Body::Nothing,
-        Some(function) => Body::Script(Callable::new(call.context(), &function, args, keywords)?),
+        Some(function) => Body::Script(Box::new(Callable::new(call.context(), &function, args, keywords)?)),
     };
     let name = match (name, is_subclass) {
         (None, true) => Some(format!("Thread-{}", realm.runtime.next_thread_number())),
@@ -240,8 +245,8 @@ fn new(call: &mut Call) -> Outcome<Dynamic> {
     let thread = ThreadHandle::new(&realm, "Thread", name, daemon, body)?;
     if is_subclass {
         let mut body = thread.0.body.lock();
-        if let Some(Body::Script(callable)) = body.take() {
-            *body = Some(Body::Script(callable.with_this(Dynamic::from(thread.clone()))));
+        if let Some(Body::Script(callable)) = body.as_deref_mut() {
+            callable.set_this(Dynamic::from(thread.clone()));
         }
     }
     Ok(Dynamic::from(thread))

@@ -1,0 +1,175 @@
+//! Rhai's methods of arrays and maps on a `list` and a `dict`.
+//!
+//! They run on a copy, never under the container's lock, so their callbacks may do anything, even to the very
+//! container. What they change in the copy is put back, if nobody has changed the container meanwhile.
+
+use rhai::{Array, Dynamic, EvalContext, FnPtr, Map, NativeCallContext};
+
+use crate::language::callable::free_taken_variables;
+use crate::language::dict::Dict;
+use crate::language::exception::{Outcome, raise};
+use crate::language::identity::identity;
+use crate::language::list::List;
+use crate::language::native;
+use crate::language::value;
+use crate::language::variables::{to_local, to_shared};
+
+/// What `Engine::on_missing_function` asks when a call has failed: is it one of a host's functions, for arrays
+/// or maps, on a list or dict? Those that rhai has are natives of the list and the dict, and do not come here.
+///
+/// # Errors
+/// What the function raises.
+pub fn forward(
+    name: &str,
+    args: &mut [&mut Dynamic],
+    _is_method: bool,
+    mut context: EvalContext,
+) -> Outcome<Option<Dynamic>> {
+    let Some((receiver, rest)) = args.split_first_mut() else { return Ok(None) };
+    // It is asked about every failed call; most are of natives that have raised an exception.
+    if !receiver.is_variant() && !receiver.is_shared() {
+        return Ok(None);
+    }
+    let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    if !is_name || native::signature_of(name).is_some() {
+        return Ok(None);
+    }
+    let receiver = receiver.flatten_clone();
+    if !receiver.is::<List>() && !receiver.is::<Dict>() {
+        return Ok(None);
+    }
+    let source = context.source().map(str::to_string);
+    let engine = context.engine();
+    let global = context.global_runtime_state_mut();
+    let position = rhai::Position::NONE;
+    let context = NativeCallContext::new_with_all_fields(engine, name, source.as_deref(), global, position);
+    let rest: Vec<Dynamic> = rest.iter().map(|arg| (**arg).clone()).collect();
+    let result = match (receiver.read_lock::<List>(), receiver.read_lock::<Dict>()) {
+        (Some(list), _) => call_on_snapshot(&context, &list, name, rest, true),
+        (_, Some(dict)) => call_on_map(&context, &dict, name, rest),
+        _ => return Ok(None),
+    };
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if is_not_found(&error, name) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_not_found(error: &rhai::EvalAltResult, name: &str) -> bool {
+    matches!(error, rhai::EvalAltResult::ErrorFunctionNotFound(signature, _)
+        if signature.strip_prefix(name).is_some_and(|rest| rest.starts_with(" (")))
+}
+
+/// Calls the array method `name` on the items of a list; if it `changes` them, the list gets the new ones.
+///
+/// # Errors
+/// What the method or its callback raises; RuntimeError when the list was changed meanwhile.
+pub(super) fn call_on_snapshot(
+    context: &NativeCallContext,
+    list: &List,
+    name: &str,
+    args: Vec<Dynamic>,
+    changes: bool,
+) -> Outcome<Dynamic> {
+    let before = list.change(|items| items.clone());
+    let array: Array = before.iter().cloned().map(to_local).collect();
+    let mut array = Dynamic::from_array(array);
+    let result = call_plain(context, name, &mut array, args, &Dynamic::from(list.clone()))?;
+    if changes {
+        let after = array.into_array().unwrap_or_default();
+        commit(list, &before, after, name)?;
+    }
+    Ok(result)
+}
+
+/// Replaces the items of a list by `after`, which were made from `before`.
+///
+/// # Errors
+/// RuntimeError when the list is not as it was before.
+pub(super) fn commit(list: &List, before: &[Dynamic], after: Vec<Dynamic>, name: &str) -> Outcome<()> {
+    if is_same(before, &after) {
+        return Ok(());
+    }
+    let after: Vec<Dynamic> = after.into_iter().map(to_shared).collect();
+    // The old items are dropped outside the lock: one may be the last reference to something that runs code.
+    let old = list.change(|items| is_same(items, before).then(|| std::mem::replace(items, after)));
+    match old {
+        Some(old) => {
+            drop(old);
+            Ok(())
+        }
+        None => Err(raise("RuntimeError", format!("list changed during {name}(): another thread or the function did"))),
+    }
+}
+
+/// Are the items the very same?
+pub(super) fn is_same(a: &[Dynamic], b: &[Dynamic]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same_item(a, b))
+}
+
+fn is_same_item(a: &Dynamic, b: &Dynamic) -> bool {
+    if a.type_id() != b.type_id() {
+        return false;
+    }
+    // Only values of types that rhai does not know can have an identity; asking costs more than this.
+    let identities = if a.is_variant() { identity(a).zip(identity(b)) } else { None };
+    match identities {
+        Some((a, b)) => a == b,
+        None => value::equals(a, b) || a.as_float().is_ok_and(f64::is_nan) && b.as_float().is_ok_and(f64::is_nan),
+    }
+}
+
+/// Calls the map method `name` on the entries of a dict whose keys are texts. What it changes is set and
+/// removed key by key; other entries stay as they are.
+///
+/// # Errors
+/// What the method or its callback raises.
+pub(super) fn call_on_map(
+    context: &NativeCallContext,
+    dict: &Dict,
+    name: &str,
+    args: Vec<Dynamic>,
+) -> Outcome<Dynamic> {
+    let before = dict.to_map();
+    let mut map = Dynamic::from_map(before.clone());
+    let result = call_plain(context, name, &mut map, args, &Dynamic::from(dict.clone()))?;
+    let after = map.try_cast::<Map>().unwrap_or_default();
+    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+        dict.remove(&key.as_str().to_string().into())?;
+    }
+    for (key, value) in after {
+        if !before.get(&key).is_some_and(|old| is_same_item(old, &value)) {
+            dict.set(key.as_str().to_string().into(), value)?;
+        }
+    }
+    Ok(result)
+}
+
+/// Calls one of rhai's natives, with plain arrays and maps in place of lists and dicts.
+fn call_plain(
+    context: &NativeCallContext,
+    name: &str,
+    target: &mut Dynamic,
+    args: Vec<Dynamic>,
+    receiver: &Dynamic,
+) -> Outcome<Dynamic> {
+    let mut args: Vec<Dynamic> = args.into_iter().map(|arg| plain(arg, receiver)).collect();
+    let mut all: Vec<&mut Dynamic> = std::iter::once(target).chain(args.iter_mut()).collect();
+    context.call_native_fn_raw(name, true, &mut all)
+}
+
+/// An argument as rhai's natives take it. A function that captured the receiver gets the receiver itself: rhai
+/// holds the variable for as long as the method runs.
+fn plain(arg: Dynamic, receiver: &Dynamic) -> Dynamic {
+    if let Some(function) = arg.read_lock::<FnPtr>() {
+        return free_taken_variables(&function, receiver).into();
+    }
+    if let Some(list) = arg.read_lock::<List>() {
+        return list.snapshot().into();
+    }
+    if let Some(dict) = arg.read_lock::<Dict>() {
+        return dict.to_map().into();
+    }
+    arg
+}

@@ -1,0 +1,44 @@
+//! Ctrl-C.
+//!
+//! A signal handler may do next to nothing, so a thread of its own receives the signal and interrupts the
+//! script's main thread. It sleeps until then.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use onelock::InterruptHandle;
+use signal_hook::consts::SIGINT;
+use signal_hook::iterator::Signals;
+
+/// The exit status after Ctrl-C: 128 and the signal's number, as in the shell.
+const INTERRUPTED: i32 = 130;
+
+/// Its stack is touched by a few calls only.
+const STACK_SIZE: usize = 64 << 10;
+
+/// Whom Ctrl-C reaches.
+static TARGET: Mutex<Option<InterruptHandle>> = Mutex::new(None);
+
+/// Lets Ctrl-C raise KeyboardInterrupt in the interpreter of `handle`, from now on. When the one before was not
+/// delivered yet, or nothing runs, it ends the process.
+pub fn interrupt_on_ctrl_c(handle: InterruptHandle) {
+    let before = TARGET.lock().unwrap_or_else(PoisonError::into_inner).replace(handle);
+    if before.is_none() {
+        // Without a handler Ctrl-C ends the process, which is not far from what is wanted.
+        let _ = listen();
+    }
+}
+
+fn listen() -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT])?;
+    let receive = move || {
+        for _ in signals.forever() {
+            let target = TARGET.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if !target.is_some_and(|target| target.interrupt()) {
+                std::process::exit(INTERRUPTED);
+            }
+        }
+    };
+    std::thread::Builder::new().name("ctrl-c".into()).stack_size(STACK_SIZE).spawn(receive)?;
+    Ok(())
+}
