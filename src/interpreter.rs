@@ -5,13 +5,14 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope, Shared, Variant};
+use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope, Shared, Stmt, Variant};
 
 use crate::error::{Error, SyntaxError};
 use crate::language::engine;
 use crate::language::exception::{Exception, exception_of, is_stop, panicked};
-use crate::language::program::{Evaluator, Program};
+use crate::language::program::{Evaluator, Program, without_shebang};
 use crate::language::realm::{self, Realm};
+use crate::language::session::SESSION;
 use crate::language::value;
 use crate::language::variables::{synchronise, unbind_all};
 use crate::modules;
@@ -113,7 +114,7 @@ impl Builder {
             evaluator: self.evaluator,
             print_tracebacks: self.print_tracebacks,
             scope: Scope::new(),
-            library: None,
+            library: AST::default(),
             inputs: 0,
         })
     }
@@ -131,7 +132,8 @@ pub struct Interpreter {
     evaluator: Evaluator,
     print_tracebacks: bool,
     scope: Scope<'static>,
-    library: Option<AST>,
+    /// The functions and imports of earlier inputs.
+    library: AST,
     inputs: usize,
 }
 
@@ -182,7 +184,7 @@ impl Interpreter {
         let realm = Arc::clone(&self.realm);
         realm.runtime.run_main(|| {
             let _entered = realm::enter(&realm);
-            let result = self.compile(name, source, None).and_then(|program| {
+            let result = self.compile(name, source).and_then(|program| {
                 let result = self.evaluate(&program, name);
                 if let (Err(Error::Exception(exception)), true) = (&result, self.print_tracebacks) {
                     modules::threading::report_uncaught(&realm, "", exception);
@@ -244,10 +246,12 @@ impl Interpreter {
         let realm = Arc::clone(&self.realm);
         realm.runtime.run_main(|| {
             let _entered = realm::enter(&realm);
-            let program = self.compile(name, source, self.library.as_ref())?;
-            let functions = program.ast.clone_functions_only();
-            self.library = Some(functions);
-            let result = self.evaluate(&program, name);
+            let program = self.compile_input(name, source)?;
+            let result = self.evaluate(&program, SESSION);
+            // Imports hold for one evaluation, so the next one begins with those that succeeded.
+            let imported = if result.is_ok() { &program.ast } else { &self.library };
+            let imports = imported.statements().iter().filter(|s| matches!(s, Stmt::Import(..)));
+            self.library = AST::new(imports.cloned(), program.ast.shared_lib().clone());
             match realm.runtime.take_deadlock() {
                 Some(report) => Err(Error::Deadlock(report)),
                 None => result,
@@ -301,14 +305,30 @@ impl Interpreter {
 
     /// The names of the functions that were defined by [`Interpreter::eval`].
     pub fn functions(&self) -> Vec<String> {
-        let functions = self.library.iter().flat_map(AST::iter_functions);
-        functions.map(|function| function.name.to_string()).filter(|name| !name.starts_with("anon$")).collect()
+        self.library.iter_functions().map(|function| function.name.to_string()).filter(|name| !name.starts_with("anon$")).collect()
     }
 
-    fn compile(&self, name: &str, source: &str, library: Option<&AST>) -> Result<Program, Error> {
-        let scope = if library.is_some() { &self.scope } else { &Scope::new() };
-        Program::compile(&self.realm, self.evaluator, name, source, scope, library)
+    fn compile(&self, name: &str, source: &str) -> Result<Program, Error> {
+        Program::compile(&self.realm, self.evaluator, name, source, &Scope::new(), None)
             .map_err(|error| Error::Syntax(SyntaxError::new(&error, name, source)))
+    }
+
+    /// Compiles one input of a session: it sees the functions and imports of those before.
+    fn compile_input(&self, name: &str, source: &str) -> Result<Program, Error> {
+        let realm = &*self.realm;
+        let (placed, above) = realm.session.add(name, without_shebang(source).as_ref());
+        let program = Program::compile(realm, self.evaluator, SESSION, &placed, &self.scope, Some(&self.library));
+        if program.is_err() {
+            realm.session.withdraw();
+        }
+        let mut sources = realm.sources.write();
+        sources.insert(name.into(), source.into());
+        sources.insert(SESSION.into(), realm.session.text());
+        program.map_err(|error| {
+            let mut error = SyntaxError::new(&error, name, &placed);
+            error.line = error.line.saturating_sub(above);
+            Error::Syntax(error)
+        })
     }
 
     fn evaluate(&mut self, program: &Program, name: &str) -> Result<Dynamic, Error> {

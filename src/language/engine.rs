@@ -42,13 +42,14 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
         resolver.insert(name, (*module).clone());
         engine.register_static_module(name, module);
     }
-    engine.register_global_module(all_builtins.into());
+    let all_builtins: Shared<Module> = all_builtins.into();
+    engine.register_global_module(all_builtins.clone());
 
     let names = Arc::new(names);
     realm.set_modules(Arc::clone(&names));
     statements::register(&mut engine, &names);
     set_resolver(&mut engine, resolver);
-    set_variables(&mut engine, realm, &names);
+    set_variables(&mut engine, realm, &names, all_builtins);
     engine.on_parse_token(|token, _, _| tokens::replace(token));
     engine.on_progress(|_| match tick() {
         Ok(()) => {
@@ -121,7 +122,7 @@ fn set_resolver(engine: &mut Engine, natives: StaticModuleResolver) {
 }
 
 #[allow(deprecated, reason = "rhai calls its volatile hooks deprecated")]
-fn set_variables(engine: &mut Engine, realm: &Arc<Realm>, names: &Arc<ModuleNames>) {
+fn set_variables(engine: &mut Engine, realm: &Arc<Realm>, names: &Arc<ModuleNames>, builtins: Shared<Module>) {
     let realm = Arc::downgrade(realm);
     let names = Arc::clone(names);
     engine.on_var(move |name, index, context| {
@@ -133,14 +134,31 @@ fn set_variables(engine: &mut Engine, realm: &Arc<Realm>, names: &Arc<ModuleName
             // A local variable of a block that rhai searches by name hides the global one.
             return Ok(if context.scope().contains(name) { None } else { Some(value) });
         }
-        match name {
-            "__name__" => Ok(Some(realm.name.into())),
-            _ if context.scope().contains(name) || realm.functions.contains(name) => Ok(None),
-            _ if names.contains(name) => Ok(Some(name.to_string().into())),
-            _ => Ok(native_function(name)),
+        if context.scope().contains(name) {
+            return Ok(None);
         }
+        // A closure asks for every name in it that is no variable of its own, and fails if there is no answer.
+        if name == "__name__" {
+            return Ok(Some(realm.name.into()));
+        }
+        if realm.functions.contains(name) {
+            return Ok(FnPtr::new(name).ok().map(Dynamic::from));
+        }
+        if let Some(constant) = builtins.get_var(name) {
+            return Ok(Some(constant));
+        }
+        if names.contains(name) {
+            return Ok(Some(name.to_string().into()));
+        }
+        let function = native_function(name);
+        // The variable of a `catch` inside the closure: it will be there when it is needed.
+        Ok(function.or_else(|| realm.bound.read().contains(name).then(|| Dynamic::from(Unbound))))
     });
 }
+
+/// What a closure captures for the variable of a `catch` or `with` that is inside of it.
+#[derive(Clone)]
+pub struct Unbound;
 
 /// The name of a native function as a value: `map(len, xs)`.
 #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]

@@ -13,6 +13,7 @@ pub mod native;
 pub mod output;
 pub mod program;
 pub mod realm;
+pub mod session;
 mod statements;
 pub mod text;
 mod tokens;

@@ -243,7 +243,7 @@ impl<'c, 'a, 'd> Call<'c, 'a, 'd> {
     /// The script line of the call.
     pub fn site(&self) -> Site {
         let line = self.context.call_position().line().unwrap_or(0);
-        Site::new(self.context.call_source().unwrap_or(""), line as u32)
+        realm::site(self.context.call_source().unwrap_or(""), line as u32)
     }
 
     /// What reports call the object that this call makes.
@@ -491,12 +491,18 @@ where
     let has_receiver = receiver.is_some();
     let body = Shared::new(move |context: Option<NativeCallContext>, args: &mut [&mut Dynamic]| {
         let context = context.as_ref().expect("registered with a context");
-        if has_receiver {
-            let (receiver, args) = args.split_first_mut().expect("a method has a receiver");
-            function(Some(receiver), &mut Call::new(context, &signature, args)?)
-        } else {
-            function(None, &mut Call::new(context, &signature, args)?)
-        }
+        let (receiver, args) = match args {
+            [receiver, args @ ..] if has_receiver => (Some(&**receiver), args),
+            args => (None, args),
+        };
+        let result = Call::new(context, &signature, args).and_then(|mut call| function(receiver, &mut call));
+        result.map_err(|mut error| {
+            // Rhai notes the place of a method's call, but not of a qualified one: `time::sleep(1)`.
+            if error.position().is_none() {
+                error.set_position(context.call_position());
+            }
+            error
+        })
     });
     for count in counts {
         let mut types: Vec<TypeId> = receiver.into_iter().collect();

@@ -65,9 +65,10 @@ impl Program {
         let source = without_shebang(source);
         tokens::begin(realm.imported.lock().clone());
         let parsed = realm.engine().compile_with_scope(scope, &*source);
-        let imported = tokens::end();
+        let names = tokens::end();
         let mut ast = parsed?;
-        *realm.imported.lock() = imported;
+        *realm.imported.lock() = names.imported;
+        realm.bound.write().extend(names.bound);
         if let Some(library) = library {
             ast = library.merge(&ast);
         }
@@ -94,7 +95,7 @@ impl Program {
 }
 
 /// The text with its first line blanked if that names an interpreter.
-fn without_shebang(source: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn without_shebang(source: &str) -> std::borrow::Cow<'_, str> {
     let source = source.strip_prefix('\u{feff}').unwrap_or(source);
     match source.strip_prefix("#!") {
         Some(rest) => rest[rest.find('\n').unwrap_or(rest.len())..].into(),

@@ -1,7 +1,7 @@
 //! What the threads of one interpreter share beside the runtime: module-level variables, output, the program.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 
 use rhai::{Engine, Position, Shared};
@@ -9,6 +9,7 @@ use rhai::{Engine, Position, Shared};
 use super::callable::FunctionTable;
 use super::modules::ModuleNames;
 use super::output::Output;
+use super::session::{SESSION, Session};
 use super::variables::Globals;
 use crate::runtime::sync::{Arc, AtomicBool, Mutex, RwLock};
 use crate::runtime::{Runtime, Site};
@@ -32,10 +33,14 @@ pub struct Realm {
     pub functions: FunctionTable,
     /// The text of every script that was loaded, for excerpts in tracebacks.
     pub sources: RwLock<HashMap<String, Arc<str>>>,
+    /// The inputs of a session.
+    pub session: Session,
     /// Names of the variables that objects were first given to, by the place of the constructor's call.
     object_names: RwLock<HashMap<(&'static str, u32, u32), Arc<str>>>,
     /// Names that were imported under another one, with the qualified name.
     pub imported: Mutex<HashMap<String, String>>,
+    /// The variables of every `catch` and `with` that was read.
+    pub bound: RwLock<HashSet<String>>,
     /// The script that was read last uses nothing that Rhai alone does not have: `print` shows values its way.
     pub plain_rhai: AtomicBool,
     /// The modules that exist.
@@ -62,8 +67,10 @@ impl Realm {
             name: "__main__",
             functions: FunctionTable::default(),
             sources: RwLock::default(),
+            session: Session::default(),
             object_names: RwLock::default(),
             imported: Mutex::default(),
+            bound: RwLock::default(),
             plain_rhai: AtomicBool::new(false),
             modules: OnceLock::new(),
             extensions: Mutex::default(),
@@ -145,6 +152,14 @@ impl Realm {
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Realm>>> = const { RefCell::new(None) };
+}
+
+/// A place for reports, from what rhai knows of it.
+pub fn site(file: &str, line: u32) -> Site {
+    match current() {
+        Some(realm) if file == SESSION => realm.session.site(line),
+        _ => Site::new(file, line),
+    }
 }
 
 /// The realm whose script the calling thread runs.

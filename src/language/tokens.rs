@@ -10,7 +10,7 @@
 //!   would shift the places that the parser gave to the variables around it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rhai::Token;
 
@@ -83,6 +83,17 @@ struct Parse {
     after_dot: bool,
     /// Names that were imported under another name.
     aliases: HashMap<String, String>,
+    /// Every variable of a `catch` or `with`.
+    all_bound: HashSet<String>,
+}
+
+/// What a parse found out beside the syntax tree.
+#[derive(Default)]
+pub struct Names {
+    /// Names that mean a qualified native, as imported.
+    pub imported: HashMap<String, String>,
+    /// The variables of `catch` and `with`.
+    pub bound: HashSet<String>,
 }
 
 thread_local! {
@@ -94,9 +105,10 @@ pub fn begin(aliases: HashMap<String, String>) {
     PARSE.set(Parse { at_statement: true, aliases, ..Parse::default() });
 }
 
-/// Ends a parse; returns the names that are imported now.
-pub fn end() -> HashMap<String, String> {
-    PARSE.take().aliases
+/// Ends a parse; returns the names that are imported now, and those of the variables of `catch` and `with`.
+pub fn end() -> Names {
+    let parse = PARSE.take();
+    Names { imported: parse.aliases, bound: parse.all_bound }
 }
 
 /// Makes a name mean a qualified native from here on.
@@ -161,6 +173,7 @@ impl Parse {
             (Header::Catch, Token::LeftParen) => (Header::CatchOpen, Some(Token::LeftBrace)),
             (Header::CatchOpen, Token::Identifier(name)) => {
                 self.bound = name.to_string();
+                self.all_bound.insert(name.to_string());
                 (Header::CatchName, Some(custom(BIND)))
             }
             (Header::CatchName, Token::RightParen) => (Header::CatchClosed, Some(Token::SemiColon)),
@@ -177,6 +190,7 @@ impl Parse {
             (header @ Header::With(_), _) => (header, None),
             (Header::WithAs, Token::Identifier(name)) => {
                 self.bound = name.to_string();
+                self.all_bound.insert(name.to_string());
                 (Header::WithName, Some(custom(BIND)))
             }
             (Header::WithName, Token::LeftBrace) => (Header::None, Some(Token::SemiColon)),

@@ -62,8 +62,6 @@ struct Binding {
     seen: Dynamic,
     /// What the slot held then: the same, in the form for several threads.
     loaded: Dynamic,
-    /// The cell outlives one expression, so others' stores must reach it too.
-    lasting: bool,
 }
 
 thread_local! {
@@ -136,13 +134,9 @@ impl Binding {
         if finished {
             return Step::Finished;
         }
-        if self.lasting {
-            let current = self.slot.load();
-            if !is_same(&current, &self.loaded) {
-                return Step::Stored(current);
-            }
-        }
-        Step::Nothing
+        // Kept beyond one expression, as by a closure that captured it: others' stores must reach it too.
+        let current = self.slot.load();
+        if is_same(&current, &self.loaded) { Step::Nothing } else { Step::Stored(current) }
     }
 
     fn written(&mut self, value: Dynamic, shared: Dynamic) {
@@ -312,7 +306,7 @@ fn localise_captured(value: &Dynamic) -> Dynamic {
     let loaded = slot.load();
     let seen = to_local(loaded.clone());
     let (cell, variable) = new_cell(seen.clone());
-    bind(Binding { cell, slot, seen, loaded, lasting: true });
+    bind(Binding { cell, slot, seen, loaded });
     variable
 }
 
@@ -333,7 +327,6 @@ fn slot_of(cell: &Cell) -> Arc<Slot> {
         slot: Arc::clone(&slot),
         seen: Dynamic::UNIT,
         loaded: Dynamic::UNIT,
-        lasting: true,
     });
     synchronise();
     slot
@@ -411,7 +404,7 @@ impl Globals {
         }
         let seen = to_local(value.clone());
         let (cell, variable) = new_cell(seen.clone());
-        bind(Binding { cell, slot, seen, loaded: value, lasting: false });
+        bind(Binding { cell, slot, seen, loaded: value });
         Some(variable)
     }
 

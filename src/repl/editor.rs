@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use etcetera::BaseStrategy;
 use onelock::Interpreter;
 use rustyline::completion::Completer;
+use rustyline::config::Configurer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::{CmdKind, Highlighter, MatchingBracketHighlighter};
 use rustyline::hint::Hinter;
@@ -67,7 +68,8 @@ impl LineEditor {
 
     /// Reads a line.
     pub fn read(&mut self, prompt: &str) -> Input {
-        self.screen.begin_prompt();
+        // The terminal is asked only then: what `input()` prints before it reads is ended by whoever answers.
+        self.editor.set_check_cursor_position(self.screen.begin_prompt());
         let result = self.editor.readline(prompt);
         self.screen.end_prompt();
         match result {

@@ -41,12 +41,10 @@ impl Screen {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The prompt is about to appear: it must not take away what was printed without a newline.
-    pub fn begin_prompt(&self) {
-        let mut state = self.state();
-        if std::mem::take(&mut state.mid_line) {
-            let _ = unbuffered(b"\n");
-        }
+    /// The prompt is about to appear. True if something was printed without a newline, which it must not take
+    /// away.
+    pub fn begin_prompt(&self) -> bool {
+        std::mem::take(&mut self.state().mid_line)
     }
 
     /// The prompt shows `prompt` before the line.

@@ -21,7 +21,10 @@ pub(super) fn at_most_one(call: &mut Call, function: &str, index: usize) -> Outc
         return Err(raise("TypeError", text));
     }
     if let Some(name) = call.keywords().keys().next() {
-        return Err(raise("TypeError", format!("{function}() takes no keyword arguments: '{name}' was given")));
+        return Err(raise(
+            "TypeError",
+            format!("{function}() takes no keyword arguments: '{name}' was given"),
+        ));
     }
     Ok(rest.pop())
 }

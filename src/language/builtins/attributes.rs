@@ -52,9 +52,11 @@ pub(super) fn fill(module: &mut NativeModule) {
     exactly("setattr").set_into_module(natives, |map: &mut Map, name: ImmutableString, value: Dynamic| {
         map.insert(name.as_str().into(), value);
     });
-    exactly("delattr").set_into_module(natives, |map: &mut Map, name: ImmutableString| match map.remove(name.as_str()) {
-        Some(_) => Ok(()),
-        None => Err(raise("AttributeError", format!("the map has no attribute '{name}'"))),
+    exactly("delattr").set_into_module(natives, |map: &mut Map, name: ImmutableString| {
+        match map.remove(name.as_str()) {
+            Some(_) => Ok(()),
+            None => Err(raise("AttributeError", format!("the map has no attribute '{name}'"))),
+        }
     });
 }
 
@@ -94,7 +96,11 @@ fn get(context: &NativeCallContext, object: &Dynamic, name: &str) -> Outcome<Opt
     if !has_named_items(&object) {
         return Ok(None);
     }
-    match context.call_native_fn_raw(INDEX_GET, true, &mut [&mut object, &mut ImmutableString::from(name).into()]) {
+    match context.call_native_fn_raw(
+        INDEX_GET,
+        true,
+        &mut [&mut object, &mut ImmutableString::from(name).into()],
+    ) {
         Ok(value) => Ok(Some(value)),
         Err(error) if is_unknown(&error) => Ok(None),
         Err(error) => Err(error),
@@ -126,7 +132,10 @@ fn set(context: &NativeCallContext, mut object: Dynamic, name: &str, mut value: 
 
 /// Is a text a sensible index of the object? Those of lists, arrays and bytes are numbers.
 fn has_named_items(object: &Dynamic) -> bool {
-    !object.is_array() && !object.is_blob() && !object.is_string() && !object.is::<List>()
+    !object.is_array()
+        && !object.is_blob()
+        && !object.is_string()
+        && !object.is::<List>()
         && (identity(object).is_some() || object.is_variant())
 }
 

@@ -73,7 +73,10 @@ impl ByteArray {
                 }
                 None => {
                     let size = source.len();
-                    Err(raise("ValueError", format!("{size} bytes at offset {offset} do not fit into {length} bytes")))
+                    Err(raise(
+                        "ValueError",
+                        format!("{size} bytes at offset {offset} do not fit into {length} bytes"),
+                    ))
                 }
             }
         })
@@ -112,10 +115,15 @@ pub(super) fn byte_of(n: i64) -> Outcome<u8> {
 ///
 /// # Errors
 /// TypeError, ValueError, MemoryError.
-pub(super) fn make_bytes(context: &NativeCallContext, source: Option<&Dynamic>, function: &str) -> Outcome<Vec<u8>> {
+pub(super) fn make_bytes(
+    context: &NativeCallContext,
+    source: Option<&Dynamic>,
+    function: &str,
+) -> Outcome<Vec<u8>> {
     let Some(source) = source else { return Ok(Vec::new()) };
     if let Ok(length) = source.as_int() {
-        let length = usize::try_from(length).map_err(|_| raise("ValueError", format!("negative count: {length}")))?;
+        let length =
+            usize::try_from(length).map_err(|_| raise("ValueError", format!("negative count: {length}")))?;
         limits::check(&format!("{function}({length})"), length as u128, 1)?;
         return Ok(vec![0; length]);
     }
@@ -123,13 +131,12 @@ pub(super) fn make_bytes(context: &NativeCallContext, source: Option<&Dynamic>, 
         return Ok(bytes);
     }
     if source.is_string() {
-        let text = format!("string argument without an encoding: write text.encode() or {function}(text, \"utf-8\")");
+        let text = format!(
+            "string argument without an encoding: write text.encode() or {function}(text, \"utf-8\")"
+        );
         return Err(raise("TypeError", text));
     }
-    iterate(context, source)?
-        .iter()
-        .map(|item| byte_of(integer(item, "a byte")?))
-        .collect()
+    iterate(context, source)?.iter().map(|item| byte_of(integer(item, "a byte")?)).collect()
 }
 
 /// `bytes(x)` and `bytearray(x)`, also of a text and its encoding.
@@ -190,14 +197,17 @@ pub(super) fn fill(module: &mut NativeModule) {
         });
     let natives = &mut module.builtins;
     natives.set_custom_type::<ByteArray>("bytearray");
-    exactly("index$get$").set_into_module(natives, |buffer: &mut ByteArray, index: Dynamic| -> Outcome<Dynamic> {
-        if let Ok(index) = index.as_int() {
-            return buffer.get(index).map(Dynamic::from);
-        }
-        let bytes = buffer.to_vec();
-        let (start, end) = bounds(&index, bytes.len()).ok_or_else(|| bad_index(&index))?;
-        Ok(Dynamic::from(ByteArray::new(bytes[start..end].to_vec())))
-    });
+    exactly("index$get$").set_into_module(
+        natives,
+        |buffer: &mut ByteArray, index: Dynamic| -> Outcome<Dynamic> {
+            if let Ok(index) = index.as_int() {
+                return buffer.get(index).map(Dynamic::from);
+            }
+            let bytes = buffer.to_vec();
+            let (start, end) = bounds(&index, bytes.len()).ok_or_else(|| bad_index(&index))?;
+            Ok(Dynamic::from(ByteArray::new(bytes[start..end].to_vec())))
+        },
+    );
     exactly("index$set$").set_into_module(
         natives,
         |context: NativeCallContext, buffer: &mut ByteArray, index: Dynamic, value: Dynamic| -> Outcome<()> {

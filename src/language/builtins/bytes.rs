@@ -152,9 +152,11 @@ where
 }
 
 pub(super) fn fill(module: &mut NativeModule) {
-    module.builtin("bytes(*source)", "Bytes: so many zeros, those of a text and its encoding, or numbers.", |call| {
-        from_call(call, "bytes").map(Dynamic::from_blob)
-    });
+    module.builtin(
+        "bytes(*source)",
+        "Bytes: so many zeros, those of a text and its encoding, or numbers.",
+        |call| from_call(call, "bytes").map(Dynamic::from_blob),
+    );
     method(module, "decode(encoding='utf-8', errors='strict')", |bytes, call| {
         let encoding = call.optional_text(0)?.unwrap_or_else(|| "utf-8".into());
         let errors = call.optional_text(1)?.unwrap_or_else(|| "strict".into());
@@ -192,7 +194,9 @@ pub(super) fn fill(module: &mut NativeModule) {
                 .map(<[u8]>::to_vec)
                 .collect(),
             Some(separator) => match bytes_of(&separator) {
-                Some(separator) if separator.is_empty() => return Err(raise("ValueError", "empty separator")),
+                Some(separator) if separator.is_empty() => {
+                    return Err(raise("ValueError", "empty separator"));
+                }
                 Some(separator) => pieces(bytes, &separator),
                 None => return Err(not_bytes("split", &separator)),
             },
@@ -216,25 +220,26 @@ pub(super) fn fill(module: &mut NativeModule) {
         natives,
         |context: NativeCallContext, text: ImmutableString| -> Outcome<i64> {
             match written_as_method(&context, "bytes") {
-                Some(false) => Err(raise("TypeError", "string argument without an encoding: write text.encode()")),
+                Some(false) => {
+                    Err(raise("TypeError", "string argument without an encoding: write text.encode()"))
+                }
                 _ => Ok(text.len() as i64),
             }
         },
     );
-    exactly("contains").set_into_module(natives, |bytes: &mut Blob, part: Blob| position(bytes, &part).is_some());
+    exactly("contains")
+        .set_into_module(natives, |bytes: &mut Blob, part: Blob| position(bytes, &part).is_some());
     exactly("contains").set_into_module(natives, |buffer: &mut ByteArray, part: Blob| {
         position(&buffer.to_vec(), &part).is_some()
     });
-    for name in ["to_string", "to_debug"] {
-        exactly(name).set_into_module(natives, |bytes: &mut Blob| -> ImmutableString {
-            crate::language::text::str_repr::bytes_repr(bytes).into()
-        });
-    }
 }
 
 fn not_bytes(function: &str, value: &Dynamic) -> Box<rhai::EvalAltResult> {
     let (kind, shown) = (value::type_name(value), value::repr(value));
-    raise("TypeError", format!("{function}(): a bytes-like object is required, not '{kind}': {shown} needs .encode()"))
+    raise(
+        "TypeError",
+        format!("{function}(): a bytes-like object is required, not '{kind}': {shown} needs .encode()"),
+    )
 }
 
 /// The argument, as bytes; a number is one byte.

@@ -9,7 +9,6 @@ use crate::language::exception::shown_name;
 use crate::language::identity::Handle;
 use crate::language::native::NativeModule;
 use crate::language::types::Type;
-use crate::language::value;
 
 /// Classes that scripts name in `isinstance(x, …)` or compare with `type(x)`, and whose constructor is not
 /// there under that name.
@@ -51,9 +50,5 @@ pub(super) fn fill(module: &mut NativeModule) {
     exactly("get$__name__").set_into_module(natives, |function: &mut FnPtr| shown_name(function.fn_name()));
     exactly("get$__module__").set_into_module(natives, |class: &mut Type| {
         class.exception_class().map_or("builtins", |class| class.module).to_string()
-    });
-    // What `print` shows, so that `${x}` and `"" + x` agree with it where rhai has no form of its own.
-    exactly("to_string").set_into_module(&mut module.builtins, |function: &mut FnPtr| {
-        value::str(&Dynamic::from(function.clone()))
     });
 }

@@ -14,13 +14,17 @@ use crate::language::value;
 
 pub(super) fn fill(module: &mut NativeModule) {
     module
-        .builtin("list(*iterable)", "A list of the items: one that everybody who has it sees change.", |call| {
-            let items = match at_most_one(call, "list", 0)? {
-                Some(iterable) => iterate(call.context(), &iterable)?,
-                None => Vec::new(),
-            };
-            Ok(Dynamic::from(List::new(items)))
-        })
+        .builtin(
+            "list(*iterable)",
+            "A list of the items: one that everybody who has it sees change.",
+            |call| {
+                let items = match at_most_one(call, "list", 0)? {
+                    Some(iterable) => iterate(call.context(), &iterable)?,
+                    None => Vec::new(),
+                };
+                Ok(Dynamic::from(List::new(items)))
+            },
+        )
         .builtin("tuple(*iterable)", "An array of the items: a value, as Python's tuples are.", |call| {
             match at_most_one(call, "tuple", 0)? {
                 Some(iterable) => iterate(call.context(), &iterable).map(Dynamic::from),
@@ -38,7 +42,10 @@ pub(super) fn fill(module: &mut NativeModule) {
                 Some(length) => Ok((length as i64).into()),
                 None => {
                     let kind = value::type_name(&object);
-                    Err(raise("TypeError", format!("object of type '{kind}' has no len(): {}", value::repr(&object))))
+                    Err(raise(
+                        "TypeError",
+                        format!("object of type '{kind}' has no len(): {}", value::repr(&object)),
+                    ))
                 }
             }
         });
@@ -85,15 +92,18 @@ pub(super) fn pairs(call: &Call, source: &Dynamic, what: &str) -> Outcome<Vec<(D
     let items = iterate(call.context(), source)?;
     let pair = |(index, item): (usize, &Dynamic)| {
         let mut pair = iterate(call.context(), item).map_err(|_| {
-            raise("TypeError", format!("cannot convert {what} element #{index} to a sequence: it must be [key, value]"))
+            raise(
+                "TypeError",
+                format!("cannot convert {what} element #{index} to a sequence: it must be [key, value]"),
+            )
         })?;
         match (pair.len(), pair.pop(), pair.pop()) {
             (2, Some(value), Some(key)) => Ok((key, value)),
-            (length, ..) => {
-                Err(raise("ValueError", format!("{what} element #{index} has length {length}; 2 is required")))
-            }
+            (length, ..) => Err(raise(
+                "ValueError",
+                format!("{what} element #{index} has length {length}; 2 is required"),
+            )),
         }
     };
     items.iter().enumerate().map(pair).collect()
 }
-

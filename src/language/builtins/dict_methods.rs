@@ -28,11 +28,15 @@ pub(super) fn fill(module: &mut NativeModule) {
 
 fn python_looking(module: &mut NativeModule) {
     module
-        .method::<Dict, _>("get(key, *default)", "The value of the key; the default or None if it is not there.", |d, call| {
-            let key = call.required(0)?;
-            let default = at_most_one(call, "get", 1)?;
-            Ok(d.get(&key)?.or(default).unwrap_or_default())
-        })
+        .method::<Dict, _>(
+            "get(key, *default)",
+            "The value of the key; the default or None if it is not there.",
+            |d, call| {
+                let key = call.required(0)?;
+                let default = at_most_one(call, "get", 1)?;
+                Ok(d.get(&key)?.or(default).unwrap_or_default())
+            },
+        )
         .method::<Dict, _>("keys()", "The keys, in the order in which they came.", |d, _| Ok(d.keys().into()))
         .method::<Dict, _>("values()", "The values, in the order of the keys.", |d, _| Ok(d.values().into()))
         .method::<Dict, _>("items()", "[key, value] for every entry.", |d, _| {
@@ -46,12 +50,20 @@ fn python_looking(module: &mut NativeModule) {
 
 fn python_changing(module: &mut NativeModule) {
     module
-        .method::<Dict, _>("update(*mapping, **kwargs)", "Sets the entries of another mapping, or [key, value] pairs.", update)
-        .method::<Dict, _>("pop(key, *default)", "Takes out the key and returns its value, or the default.", |d, call| {
-            let key = call.required(0)?;
-            let default = at_most_one(call, "pop", 1)?;
-            d.remove(&key)?.or(default).ok_or_else(|| missing(&key))
-        })
+        .method::<Dict, _>(
+            "update(*mapping, **kwargs)",
+            "Sets the entries of another mapping, or [key, value] pairs.",
+            update,
+        )
+        .method::<Dict, _>(
+            "pop(key, *default)",
+            "Takes out the key and returns its value, or the default.",
+            |d, call| {
+                let key = call.required(0)?;
+                let default = at_most_one(call, "pop", 1)?;
+                d.remove(&key)?.or(default).ok_or_else(|| missing(&key))
+            },
+        )
         .method::<Dict, _>("popitem()", "Takes out the newest entry, and returns [key, value].", |d, _| {
             let (key, value) = d.popitem()?;
             Ok(vec![key, value].into())
@@ -90,32 +102,50 @@ fn update(dict: &Dict, call: &mut Call) -> Outcome<Dynamic> {
 
 fn rhai_methods(module: &mut NativeModule) {
     module
-        .method::<Dict, _>("remove(key)", "Takes out the key; its value, or () if it is not there.", |d, call| {
-            let key = call.required(0)?;
-            Ok(d.remove(&key)?.unwrap_or_default())
-        })
+        .method::<Dict, _>(
+            "remove(key)",
+            "Takes out the key; its value, or () if it is not there.",
+            |d, call| {
+                let key = call.required(0)?;
+                Ok(d.remove(&key)?.unwrap_or_default())
+            },
+        )
         .method::<Dict, _>("set(key, value)", "Sets the value of the key.", |d, call| {
             let (key, value) = (call.required(0)?, call.required(1)?);
             d.set(key, value).map(Dynamic::from)
         })
         .method::<Dict, _>("mixin(map)", "Sets the entries of another mapping.", update)
-        .method::<Dict, _>("fill_with(map)", "Sets those entries of another mapping that are not there.", |d, call| {
-            let source = call.required(0)?;
-            for (key, value) in pairs(call, &source, "fill_with()'s mapping")? {
-                drop(d.setdefault(key, value)?);
-            }
-            Ok(Dynamic::UNIT)
-        })
+        .method::<Dict, _>(
+            "fill_with(map)",
+            "Sets those entries of another mapping that are not there.",
+            |d, call| {
+                let source = call.required(0)?;
+                for (key, value) in pairs(call, &source, "fill_with()'s mapping")? {
+                    drop(d.setdefault(key, value)?);
+                }
+                Ok(Dynamic::UNIT)
+            },
+        )
         .method::<Dict, _>("is_empty()", "Are there no entries?", |d, _| Ok(d.is_empty().into()))
-        .method::<Dict, _>("drain(predicate)", "Takes out the entries that satisfy the function, as a map.", |d, call| {
-            let args = call.rest(0);
-            call_on_map(call.context(), d, "drain", args)
-        })
-        .method::<Dict, _>("retain(predicate)", "Keeps only the entries that satisfy the function.", |d, call| {
-            let args = call.rest(0);
-            call_on_map(call.context(), d, "retain", args)
-        })
-        .method::<Dict, _>("to_map()", "The entries whose keys are texts, as a plain map.", |d, _| Ok(d.to_map().into()));
+        .method::<Dict, _>(
+            "drain(predicate)",
+            "Takes out the entries that satisfy the function, as a map.",
+            |d, call| {
+                let args = call.rest(0);
+                call_on_map(call.context(), d, "drain", args)
+            },
+        )
+        .method::<Dict, _>(
+            "retain(predicate)",
+            "Keeps only the entries that satisfy the function.",
+            |d, call| {
+                let args = call.rest(0);
+                call_on_map(call.context(), d, "retain", args)
+            },
+        )
+        .method::<Dict, _>("to_map()", "The entries whose keys are texts, as a plain map.", |d, _| {
+            Ok(d.to_map().into())
+        });
     for signature in FORWARDED {
         let name = signature.split('(').next().unwrap_or(signature);
         let doc = "Rhai's method of maps, on the entries of the dict.";
@@ -130,7 +160,8 @@ fn operators(module: &mut NativeModule) {
     let natives = &mut module.builtins;
     exactly("index$get$").set_into_module(natives, get);
     exactly("index$set$").set_into_module(natives, set);
-    exactly("contains").set_into_module(natives, |d: &mut Dict, key: Dynamic| d.get(&key).map(|v| v.is_some()));
+    exactly("contains")
+        .set_into_module(natives, |d: &mut Dict, key: Dynamic| d.get(&key).map(|v| v.is_some()));
     exactly("==").set_into_module(natives, |a: Dict, b: Dict| equals(a, b));
     exactly("!=").set_into_module(natives, |a: Dict, b: Dict| !equals(a, b));
     exactly("==").set_into_module(natives, |a: Dict, b: Map| equals(a, b));
@@ -139,8 +170,10 @@ fn operators(module: &mut NativeModule) {
     exactly("!=").set_into_module(natives, |a: Map, b: Dict| !equals(a, b));
     for name in ["+", "|"] {
         exactly(name).set_into_module(natives, |a: Dict, b: Dict| merged(a.items(), b.items()));
-        exactly(name).set_into_module(natives, |a: Dict, b: Map| merged(a.items(), Dict::from_map(b).items()));
-        exactly(name).set_into_module(natives, |a: Map, b: Dict| merged(Dict::from_map(a).items(), b.items()));
+        exactly(name)
+            .set_into_module(natives, |a: Dict, b: Map| merged(a.items(), Dict::from_map(b).items()));
+        exactly(name)
+            .set_into_module(natives, |a: Map, b: Dict| merged(Dict::from_map(a).items(), b.items()));
     }
     for name in ["+=", "|="] {
         exactly(name).set_into_module(natives, |a: &mut Dict, b: Dict| set_all(a, b.items()));

@@ -30,9 +30,12 @@ pub(super) fn fill(module: &mut NativeModule) {
     exactly("index$get$").set_into_module(natives, |e: &mut Exception, name: ImmutableString| {
         attribute(e, &name).ok_or_else(|| missing(e, &name))
     });
-    exactly("index$set$").set_into_module(natives, |e: &mut Exception, name: ImmutableString, value: Dynamic| {
-        e.set_attribute(&name, value);
-    });
+    exactly("index$set$").set_into_module(
+        natives,
+        |e: &mut Exception, name: ImmutableString, value: Dynamic| {
+            e.set_attribute(&name, value);
+        },
+    );
     exactly("with_cause").set_into_module(natives, |e: &mut Exception, cause: Exception| {
         e.set_cause(cause);
         e.clone()

@@ -51,7 +51,10 @@ fn percent(template: &str, operand: Dynamic) -> Outcome<String> {
         true => value::sequence(&operand).unwrap_or_default(),
         false => vec![operand.clone()],
     };
-    format_percent(template, &mut Operand { values: values.into_iter(), mapping: is_mapping.then_some(operand) })
+    format_percent(
+        template,
+        &mut Operand { values: values.into_iter(), mapping: is_mapping.then_some(operand) },
+    )
 }
 
 /// How many values a template of `%` takes.
@@ -185,7 +188,8 @@ impl Values<'_, '_> {
             Access::Index(index) => match value::sequence(object) {
                 Some(items) => {
                     let at = position(*index as i64, items.len());
-                    at.map(|at| items[at].clone()).ok_or_else(|| raise("IndexError", "list index out of range"))
+                    at.map(|at| items[at].clone())
+                        .ok_or_else(|| raise("IndexError", "list index out of range"))
                 }
                 None => item(object, &(*index as i64).into()),
             },
@@ -210,7 +214,10 @@ fn format_value(value: &Dynamic, spec: &str) -> Outcome<String> {
         Scalar::Str(&text)
     } else {
         let kind = value::type_name(value);
-        return Err(raise("TypeError", format!("unsupported format string passed to {kind}.__format__: '{spec}'")));
+        return Err(raise(
+            "TypeError",
+            format!("unsupported format string passed to {kind}.__format__: '{spec}'"),
+        ));
     };
     Ok(format_scalar(scalar, spec)?)
 }

@@ -25,19 +25,16 @@ pub fn forward(
     _is_method: bool,
     mut context: EvalContext,
 ) -> Outcome<Option<Dynamic>> {
-    let Some((receiver, rest)) = args.split_first_mut() else { return Ok(None) };
     // It is asked about every failed call; most are of natives that have raised an exception.
-    if !receiver.is_variant() && !receiver.is_shared() {
+    let Some((receiver, rest)) = args.split_first_mut() else { return Ok(None) };
+    if !receiver.is_variant() || !(receiver.is::<List>() || receiver.is::<Dict>()) {
         return Ok(None);
     }
     let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_');
     if !is_name || native::signature_of(name).is_some() {
         return Ok(None);
     }
-    let receiver = receiver.flatten_clone();
-    if !receiver.is::<List>() && !receiver.is::<Dict>() {
-        return Ok(None);
-    }
+    let receiver = (**receiver).clone();
     let source = context.source().map(str::to_string);
     let engine = context.engine();
     let global = context.global_runtime_state_mut();
@@ -99,7 +96,10 @@ pub(super) fn commit(list: &List, before: &[Dynamic], after: Vec<Dynamic>, name:
             drop(old);
             Ok(())
         }
-        None => Err(raise("RuntimeError", format!("list changed during {name}(): another thread or the function did"))),
+        None => Err(raise(
+            "RuntimeError",
+            format!("list changed during {name}(): another thread or the function did"),
+        )),
     }
 }
 
@@ -116,7 +116,9 @@ fn is_same_item(a: &Dynamic, b: &Dynamic) -> bool {
     let identities = if a.is_variant() { identity(a).zip(identity(b)) } else { None };
     match identities {
         Some((a, b)) => a == b,
-        None => value::equals(a, b) || a.as_float().is_ok_and(f64::is_nan) && b.as_float().is_ok_and(f64::is_nan),
+        None => {
+            value::equals(a, b) || a.as_float().is_ok_and(f64::is_nan) && b.as_float().is_ok_and(f64::is_nan)
+        }
     }
 }
 
@@ -172,4 +174,30 @@ fn plain(arg: Dynamic, receiver: &Dynamic) -> Dynamic {
         return dict.to_map().into();
     }
     arg
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Interpreter;
+
+    #[test]
+    fn functions_of_the_host_for_arrays_and_maps_take_lists_and_dicts() {
+        let mut interpreter = Interpreter::builder()
+            .configure(|engine| {
+                engine.register_fn("second", |array: &mut rhai::Array| array[1].clone());
+                engine.register_fn("double_all", |array: &mut rhai::Array| {
+                    array.iter_mut().for_each(|item| *item = (item.as_int().unwrap() * 2).into());
+                });
+                engine.register_fn("put_x", |map: &mut rhai::Map| {
+                    map.insert("x".into(), 1.into());
+                });
+            })
+            .build()
+            .unwrap();
+        let second: i64 = interpreter.eval("let l = list([1, 2]); l.double_all(); l.second()").unwrap();
+        assert_eq!(second, 4);
+        let x: i64 = interpreter.eval("let d = dict(); d.put_x(); d.x").unwrap();
+        assert_eq!(x, 1);
+        assert!(interpreter.eval_dynamic("list().nonsense()").is_err());
+    }
 }

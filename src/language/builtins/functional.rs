@@ -41,8 +41,16 @@ pub(super) fn fill(module: &mut NativeModule) {
             let numbered = items.into_iter().zip(start..).map(|(item, n)| pair(n.into(), item));
             Ok(numbered.collect::<Vec<_>>().into())
         })
-        .builtin("zip(*iterables)", "Arrays of the first items, the second ones, and so on, while all have one.", zip)
-        .builtin("map(function, *iterables)", "What the function makes of each item, or of one item of each.", map)
+        .builtin(
+            "zip(*iterables)",
+            "Arrays of the first items, the second ones, and so on, while all have one.",
+            zip,
+        )
+        .builtin(
+            "map(function, *iterables)",
+            "What the function makes of each item, or of one item of each.",
+            map,
+        )
         .builtin("filter(function, iterable)", "The items for which the function is true.", |call| {
             let (function, iterable) = (call.required(0)?, call.required(1)?);
             let items = iterate(call.context(), &iterable)?;
@@ -72,18 +80,26 @@ pub(super) fn fill(module: &mut NativeModule) {
             let items = iterate(call.context(), &iterable)?;
             sum(call.context(), items, start)
         })
-        .builtin("min(*values, key=None, default=None)", "The smallest of the values, or of an iterable.", |call| {
-            extreme(call, "min", Ordering::Less)
-        })
-        .builtin("max(*values, key=None, default=None)", "The greatest of the values, or of an iterable.", |call| {
-            extreme(call, "max", Ordering::Greater)
-        });
+        .builtin(
+            "min(*values, key=None, default=None)",
+            "The smallest of the values, or of an iterable.",
+            |call| extreme(call, "min", Ordering::Less),
+        )
+        .builtin(
+            "max(*values, key=None, default=None)",
+            "The greatest of the values, or of an iterable.",
+            |call| extreme(call, "max", Ordering::Greater),
+        );
     // Rhai's of an integer and a float is always a float: `max(3, 2.5)` would be `3.0`.
     let natives = &mut module.builtins;
-    exactly("min").set_into_module(natives, |a: i64, b: f64| if b < a as f64 { Dynamic::from(b) } else { a.into() });
-    exactly("min").set_into_module(natives, |a: f64, b: i64| if (b as f64) < a { Dynamic::from(b) } else { a.into() });
-    exactly("max").set_into_module(natives, |a: i64, b: f64| if b > a as f64 { Dynamic::from(b) } else { a.into() });
-    exactly("max").set_into_module(natives, |a: f64, b: i64| if b as f64 > a { Dynamic::from(b) } else { a.into() });
+    exactly("min")
+        .set_into_module(natives, |a: i64, b: f64| if b < a as f64 { Dynamic::from(b) } else { a.into() });
+    exactly("min")
+        .set_into_module(natives, |a: f64, b: i64| if (b as f64) < a { Dynamic::from(b) } else { a.into() });
+    exactly("max")
+        .set_into_module(natives, |a: i64, b: f64| if b > a as f64 { Dynamic::from(b) } else { a.into() });
+    exactly("max")
+        .set_into_module(natives, |a: f64, b: i64| if b as f64 > a { Dynamic::from(b) } else { a.into() });
 }
 
 fn pair(a: Dynamic, b: Dynamic) -> Dynamic {
@@ -149,7 +165,10 @@ fn map(call: &mut Call) -> Outcome<Dynamic> {
     let iterables = call.rest(1);
     let function = as_function(&function)?;
     if iterables.is_empty() {
-        return Err(raise("TypeError", "map() must have at least two arguments: use map(function, iterable)"));
+        return Err(raise(
+            "TypeError",
+            "map() must have at least two arguments: use map(function, iterable)",
+        ));
     }
     let mut results = Vec::new();
     for row in rows(call.context(), &iterables)? {
@@ -192,7 +211,8 @@ fn extreme(call: &mut Call, function: &str, wanted: Ordering) -> Outcome<Dynamic
         }
         1 => values = iterate(call.context(), &values[0])?,
         _ if default.is_some() => {
-            let text = format!("Cannot specify a default for {function}() with multiple positional arguments");
+            let text =
+                format!("Cannot specify a default for {function}() with multiple positional arguments");
             return Err(raise("TypeError", text));
         }
         _ => {}

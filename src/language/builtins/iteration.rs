@@ -10,7 +10,7 @@ use super::bytearray::ByteArray;
 use super::limits::check_items;
 use super::range::{InclusiveSlice, Range, Slice};
 use crate::language::dict::Dict;
-use crate::language::exception::{Exception, Class, Outcome, raise};
+use crate::language::exception::{Class, Exception, Outcome, raise};
 use crate::language::identity::Handle;
 use crate::language::list::List;
 use crate::language::native::NativeModule;
@@ -123,20 +123,24 @@ pub(super) fn fill(module: &mut NativeModule) {
             let items = iterate(call.context(), &iterable)?;
             Ok(Dynamic::from(Iter(Arc::new(Mutex::new(items.into_iter())))))
         })
-        .builtin("next(iterator, *default)", "The next item; at the end the default, or StopIteration.", |call| {
-            let iterator = call.required(0)?;
-            let default = at_most_one(call, "next", 1)?;
-            let Some(iterator) = iterator.read_lock::<Iter>() else {
-                let kind = value::type_name(&iterator);
-                let text = format!("'{kind}' object is not an iterator: next() takes what iter() makes");
-                return Err(raise("TypeError", text));
-            };
-            let item = iterator.0.lock().next();
-            match item.or(default) {
-                Some(item) => Ok(item),
-                None => Err(Exception::new(Class::known("StopIteration"), "").into_error()),
-            }
-        });
+        .builtin(
+            "next(iterator, *default)",
+            "The next item; at the end the default, or StopIteration.",
+            |call| {
+                let iterator = call.required(0)?;
+                let default = at_most_one(call, "next", 1)?;
+                let Some(iterator) = iterator.read_lock::<Iter>() else {
+                    let kind = value::type_name(&iterator);
+                    let text = format!("'{kind}' object is not an iterator: next() takes what iter() makes");
+                    return Err(raise("TypeError", text));
+                };
+                let item = iterator.0.lock().next();
+                match item.or(default) {
+                    Some(item) => Ok(item),
+                    None => Err(Exception::new(Class::known("StopIteration"), "").into_error()),
+                }
+            },
+        );
     let natives = &mut module.builtins;
     natives.set_custom_type::<Iter>("iterator");
     natives.set_iter(TypeId::of::<Iter>(), |iterator| {

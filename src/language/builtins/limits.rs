@@ -5,9 +5,9 @@
 
 use rhai::{Array, Blob, Dynamic, ImmutableString};
 
+use super::exactly;
 use crate::language::exception::{Outcome, raise};
 use crate::language::native::NativeModule;
-use super::exactly;
 
 /// The most bytes that one operation may allocate.
 const LIMIT: u128 = 1 << 30;
@@ -22,7 +22,10 @@ pub(super) fn check(what: &str, count: impl TryInto<u128>, unit: usize) -> Outco
         return Ok(());
     }
     let size = bytes.div_ceil(1 << 20);
-    Err(raise("MemoryError", format!("{what} would take {size} MiB: one operation may allocate 1024 MiB at most")))
+    Err(raise(
+        "MemoryError",
+        format!("{what} would take {size} MiB: one operation may allocate 1024 MiB at most"),
+    ))
 }
 
 /// Checks that `count` items may be put into one array or list.
@@ -77,13 +80,16 @@ pub(super) fn fill(module: &mut NativeModule) {
         bytes.resize(bytes.len().max(usize::try_from(length).unwrap_or(0)), (byte & 0xff) as u8);
         Ok(())
     });
-    exactly("pad").set_into_module(natives, |text: &mut ImmutableString, length: i64, c: char| -> Outcome<()> {
-        pad(text, length, &c.to_string())
-    });
     exactly("pad").set_into_module(
         natives,
-        |text: &mut ImmutableString, length: i64, padding: ImmutableString| pad(text, length, &padding),
+        |text: &mut ImmutableString, length: i64, c: char| -> Outcome<()> {
+            pad(text, length, &c.to_string())
+        },
     );
+    exactly("pad")
+        .set_into_module(natives, |text: &mut ImmutableString, length: i64, padding: ImmutableString| {
+            pad(text, length, &padding)
+        });
     exactly("blob").set_into_module(natives, |length: i64| blob(length, 0));
     exactly("blob").set_into_module(natives, blob);
     exactly("*").set_into_module(natives, |text: ImmutableString, n: i64| repeat_text(&text, n).map(to_text));

@@ -179,14 +179,18 @@ fn rhai_simple(module: &mut NativeModule) {
             let item = list.change(|items| position(index, items.len()).map(|at| items[at].clone()));
             Ok(item.map(to_local).unwrap_or_default())
         })
-        .method::<List, _>("set(index, item)", "Replaces the item at the index, if there is one.", |list, call| {
-            let (index, item) = (call.int(0)?, to_shared(call.required(1)?));
-            let old = list.change(|items| {
-                position(index, items.len()).map(|at| std::mem::replace(&mut items[at], item))
-            });
-            drop(old);
-            Ok(Dynamic::UNIT)
-        })
+        .method::<List, _>(
+            "set(index, item)",
+            "Replaces the item at the index, if there is one.",
+            |list, call| {
+                let (index, item) = (call.int(0)?, to_shared(call.required(1)?));
+                let old = list.change(|items| {
+                    position(index, items.len()).map(|at| std::mem::replace(&mut items[at], item))
+                });
+                drop(old);
+                Ok(Dynamic::UNIT)
+            },
+        )
         .method::<List, _>("is_empty()", "Are there no items?", |list, _| Ok(list.is_empty().into()))
         .method::<List, _>("to_array()", "The items as a plain array.", |list, _| Ok(list.snapshot().into()));
     module

@@ -47,8 +47,10 @@ pub(super) fn fill(module: &mut NativeModule) {
     exactly("+=").set_into_module(natives, |context: NativeCallContext, list: &mut List, other: Dynamic| {
         extend(&context, list, other)
     });
-    exactly("*").set_into_module(natives, |list: List, n: i64| repeat_items(&list.snapshot(), n).map(List::new));
-    exactly("*").set_into_module(natives, |n: i64, list: List| repeat_items(&list.snapshot(), n).map(List::new));
+    exactly("*")
+        .set_into_module(natives, |list: List, n: i64| repeat_items(&list.snapshot(), n).map(List::new));
+    exactly("*")
+        .set_into_module(natives, |n: i64, list: List| repeat_items(&list.snapshot(), n).map(List::new));
     exactly("*=").set_into_module(natives, |list: &mut List, n: i64| -> Outcome<()> {
         let items = repeat_items(&list.snapshot(), n)?;
         list.replace(items);
@@ -81,7 +83,8 @@ fn get(context: NativeCallContext, list: &mut List, index: Dynamic) -> Outcome<D
         note(&context, list.identity(), Some(Place::Number(at)), &item);
         return Ok(item);
     }
-    let part = list.change(|items| bounds(&index, items.len()).map(|(start, end)| items[start..end].to_vec()));
+    let part =
+        list.change(|items| bounds(&index, items.len()).map(|(start, end)| items[start..end].to_vec()));
     match part {
         Some(part) => Ok(Dynamic::from(List::new(local_items(part)))),
         None => Err(bad_index(&index)),
@@ -96,15 +99,17 @@ fn set(context: NativeCallContext, list: &mut List, index: Dynamic, item: Dynami
         return list.set(at, item);
     }
     let new: Vec<Dynamic> = iterate(&context, &item)?.into_iter().map(to_shared).collect();
-    let old: Option<Vec<Dynamic>> = list
-        .change(|items| bounds(&index, items.len()).map(|(start, end)| items.splice(start..end, new).collect()));
+    let old: Option<Vec<Dynamic>> = list.change(|items| {
+        bounds(&index, items.len()).map(|(start, end)| items.splice(start..end, new).collect())
+    });
     old.map(drop).ok_or_else(|| bad_index(&index))
 }
 
 fn bad_index(index: &Dynamic) -> Box<rhai::EvalAltResult> {
     if let Some(name) = index.read_lock::<rhai::ImmutableString>() {
         let name = name.as_str();
-        let text = format!("list indices must be integers or slices, not str: '{name}' is no attribute of lists");
+        let text =
+            format!("list indices must be integers or slices, not str: '{name}' is no attribute of lists");
         return raise("TypeError", text);
     }
     let kind = value::type_name(index);

@@ -42,7 +42,10 @@ fn section(first: Dynamic, length: Option<Dynamic>) -> Outcome<Section> {
     }
     let start = first.as_int().map_err(|_| {
         let (kind, shown) = (value::type_name(&first), value::repr(&first));
-        raise("TypeError", format!("a range such as 1..3 or a start and a length is needed, not {kind}: {shown}"))
+        raise(
+            "TypeError",
+            format!("a range such as 1..3 or a start and a length is needed, not {kind}: {shown}"),
+        )
     })?;
     let length = length.map_or(Ok(i64::MAX), |length| integer(&length, "the length"))?;
     Ok(Section::Length(start, length))
@@ -134,7 +137,8 @@ fn splice(list: &List, call: &mut Call) -> Outcome<Dynamic> {
     let second = call.required(1)?;
     let (section, new) = match call.argument(2) {
         Some(new) => {
-            let (start, length) = (integer(&first, "splice()'s start")?, integer(&second, "splice()'s length")?);
+            let (start, length) =
+                (integer(&first, "splice()'s start")?, integer(&second, "splice()'s length")?);
             (Section::Length(start, length), new)
         }
         None => (Section::Slice(first), second),

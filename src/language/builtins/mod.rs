@@ -14,6 +14,7 @@ mod formatting;
 mod forward;
 mod functional;
 mod input;
+mod interpolation;
 mod iteration;
 mod limits;
 mod list_methods;
@@ -60,6 +61,7 @@ pub fn module() -> NativeModule {
     plain::fill(&mut module);
     strings::fill(&mut module);
     formatting::fill(&mut module);
+    interpolation::fill(&mut module);
     bytes::fill(&mut module);
     exceptions::fill(&mut module);
     limits::fill(&mut module);

@@ -12,19 +12,27 @@ use crate::language::value;
 
 pub(super) fn fill(module: &mut NativeModule) {
     module
-        .builtin("int(x=0, base=10)", "The whole number of a number or a text; floats lose their fraction.", |call| {
-            let x = call.argument(0);
-            let base = call.argument(1);
-            int(x, base)
-        })
+        .builtin(
+            "int(x=0, base=10)",
+            "The whole number of a number or a text; floats lose their fraction.",
+            |call| {
+                let x = call.argument(0);
+                let base = call.argument(1);
+                int(x, base)
+            },
+        )
         .builtin("float(x=0.0)", "The float of a number or a text.", |call| match call.argument(0) {
             None => Ok(0.0.into()),
             Some(x) => float(&x).map(Dynamic::from),
         })
-        .builtin("bool(*x)", "False for 0, None, False and what is empty, True for everything else.", |call| {
-            let x = at_most_one(call, "bool", 0)?;
-            Ok(x.is_some_and(|x| is_true(&x)).into())
-        })
+        .builtin(
+            "bool(*x)",
+            "False for 0, None, False and what is empty, True for everything else.",
+            |call| {
+                let x = at_most_one(call, "bool", 0)?;
+                Ok(x.is_some_and(|x| is_true(&x)).into())
+            },
+        )
         .builtin("abs(x)", "The absolute value.", |call| {
             let x = call.required(0)?;
             match (x.as_int().or_else(|_| x.as_bool().map(i64::from)), x.as_float()) {
@@ -38,9 +46,15 @@ pub(super) fn fill(module: &mut NativeModule) {
             divmod(&a, &b)
         })
         .builtin("pow(base, exp, mod=None)", "base to the power of exp, modulo mod if given.", power)
-        .builtin("hex(n)", "The number in base 16, as in '0xff'.", |call| radix(call, "0x", |n| format!("{n:x}")))
-        .builtin("oct(n)", "The number in base 8, as in '0o17'.", |call| radix(call, "0o", |n| format!("{n:o}")))
-        .builtin("bin(n)", "The number in base 2, as in '0b101'.", |call| radix(call, "0b", |n| format!("{n:b}")))
+        .builtin("hex(n)", "The number in base 16, as in '0xff'.", |call| {
+            radix(call, "0x", |n| format!("{n:x}"))
+        })
+        .builtin("oct(n)", "The number in base 8, as in '0o17'.", |call| {
+            radix(call, "0o", |n| format!("{n:o}"))
+        })
+        .builtin("bin(n)", "The number in base 2, as in '0b101'.", |call| {
+            radix(call, "0b", |n| format!("{n:b}"))
+        })
         .builtin("chr(n)", "The character with that code point, as a text.", |call| {
             let n = call.int(0)?;
             let c = u32::try_from(n).ok().and_then(char::from_u32);
@@ -183,7 +197,10 @@ fn power(call: &mut Call) -> Outcome<Dynamic> {
     }
     let (Some(b), Some(e)) = (value::number(&base), value::number(&exp)) else {
         let (base, exp) = (value::type_name(&base), value::type_name(&exp));
-        return Err(raise("TypeError", format!("unsupported operand type(s) for pow(): '{base}' and '{exp}'")));
+        return Err(raise(
+            "TypeError",
+            format!("unsupported operand type(s) for pow(): '{base}' and '{exp}'"),
+        ));
     };
     if b == 0.0 && e < 0.0 {
         return Err(raise("ZeroDivisionError", "0.0 cannot be raised to a negative power"));
@@ -196,7 +213,10 @@ fn power_modulo(base: i64, exp: i64, modulus: i64) -> Outcome<i64> {
         return Err(raise("ValueError", "pow() 3rd argument cannot be 0"));
     }
     if exp < 0 {
-        return Err(raise("ValueError", format!("pow() exponent must not be negative with a modulus: {exp}")));
+        return Err(raise(
+            "ValueError",
+            format!("pow() exponent must not be negative with a modulus: {exp}"),
+        ));
     }
     let m = i128::from(modulus);
     let (mut base, mut exp, mut result) = (i128::from(base).rem_euclid(m.abs()), exp, 1 % m.abs());
@@ -238,7 +258,10 @@ fn ord(c: &Dynamic) -> Outcome<Dynamic> {
         (Some(c), None) => Ok(i64::from(u32::from(c)).into()),
         _ => {
             let length = text.chars().count();
-            Err(raise("TypeError", format!("ord() expected a character, but string of length {length} found")))
+            Err(raise(
+                "TypeError",
+                format!("ord() expected a character, but string of length {length} found"),
+            ))
         }
     }
 }

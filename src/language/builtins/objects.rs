@@ -14,7 +14,11 @@ use crate::language::value;
 
 pub(super) fn fill(module: &mut NativeModule) {
     module
-        .builtin("str(*object)", "The text that printing the object shows; str(bytes, encoding) decodes.", text)
+        .builtin(
+            "str(*object)",
+            "The text that printing the object shows; str(bytes, encoding) decodes.",
+            text,
+        )
         .builtin("repr(object)", "The text that shows what the object is: strings have quotes.", |call| {
             let object = call.required(0)?;
             Ok(value::repr(&object).into())
@@ -47,12 +51,24 @@ pub(super) fn fill(module: &mut NativeModule) {
             let object = call.required(0)?;
             Ok((object.is_fnptr() || object.is::<Type>()).into())
         })
-        .builtin("kwargs(mapping)", "Makes the entries keyword arguments of the call that it stands in.", |call| {
-            let keywords = call.mapping(0)?;
-            Ok(Dynamic::from(Keywords(keywords)))
-        })
-        .builtin("exit(*code)", "Ends the program, or the thread it is called in, by raising SystemExit.", exit)
-        .builtin("quit(*code)", "Ends the program, or the thread it is called in, by raising SystemExit.", exit);
+        .builtin(
+            "kwargs(mapping)",
+            "Makes the entries keyword arguments of the call that it stands in.",
+            |call| {
+                let keywords = call.mapping(0)?;
+                Ok(Dynamic::from(Keywords(keywords)))
+            },
+        )
+        .builtin(
+            "exit(*code)",
+            "Ends the program, or the thread it is called in, by raising SystemExit.",
+            exit,
+        )
+        .builtin(
+            "quit(*code)",
+            "Ends the program, or the thread it is called in, by raising SystemExit.",
+            exit,
+        );
     module.builtins.set_custom_type::<Keywords>("kwargs");
 }
 
@@ -60,7 +76,10 @@ fn text(call: &mut Call) -> Outcome<Dynamic> {
     let mut args = call.rest(0).into_iter();
     let (object, encoding, more) = (args.next(), args.next(), args.next());
     if more.is_some() {
-        return Err(raise("TypeError", "str() takes at most 2 arguments: use str(object) or str(bytes, encoding)"));
+        return Err(raise(
+            "TypeError",
+            "str() takes at most 2 arguments: use str(object) or str(bytes, encoding)",
+        ));
     }
     match (object, encoding) {
         (None, _) => Ok(ImmutableString::new().into()),
@@ -94,7 +113,10 @@ fn class_name(class: &Dynamic) -> Outcome<String> {
         return Ok(name.to_string());
     }
     let shown = value::repr(class);
-    Err(raise("TypeError", format!("issubclass() needs classes, and {shown} is none: give a class or its name")))
+    Err(raise(
+        "TypeError",
+        format!("issubclass() needs classes, and {shown} is none: give a class or its name"),
+    ))
 }
 
 fn exception_class(class: &Dynamic) -> Outcome<Option<&'static Class>> {
@@ -148,7 +170,8 @@ pub(super) fn hash(object: &Dynamic) -> Outcome<i64> {
         items.iter().try_for_each(|item| hash(item).map(|h| h.hash(&mut hasher)))?;
     } else if let Some(function) = object.read_lock::<FnPtr>() {
         function.fn_name().hash(&mut hasher);
-    } else if object.is::<Map>() || matches!(value::type_name(object).as_str(), "list" | "dict" | "bytearray") {
+    } else if object.is::<Map>() || matches!(value::type_name(object).as_str(), "list" | "dict" | "bytearray")
+    {
         return Err(raise("TypeError", format!("unhashable type: '{}'", value::type_name(object))));
     } else {
         address(object).hash(&mut hasher);

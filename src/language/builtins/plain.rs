@@ -35,7 +35,8 @@ fn arrays(module: &mut NativeModule) {
     exactly("count").set_into_module(natives, |array: &mut Array, item: Dynamic| {
         array.iter().filter(|i| value::equals(i, &item)).count() as i64
     });
-    exactly("index").set_into_module(natives, |array: &mut Array, item: Dynamic| find(array, &item, 0, i64::MAX));
+    exactly("index")
+        .set_into_module(natives, |array: &mut Array, item: Dynamic| find(array, &item, 0, i64::MAX));
     exactly("index").set_into_module(natives, |array: &mut Array, item: Dynamic, start: i64| {
         find(array, &item, start, i64::MAX)
     });
@@ -59,7 +60,9 @@ fn arrays(module: &mut NativeModule) {
         |context: NativeCallContext, array: &mut Array, mut keywords: Map| -> Outcome<()> {
             let (key, reverse) = (keywords.remove("key"), keywords.remove("reverse"));
             if let Some(unknown) = keywords.keys().next() {
-                let text = format!("sort() got an unexpected keyword argument '{unknown}': the keywords are key, reverse");
+                let text = format!(
+                    "sort() got an unexpected keyword argument '{unknown}': the keywords are key, reverse"
+                );
                 return Err(raise("TypeError", text));
             }
             let reverse = reverse.is_some_and(|reverse| value::is_true(&reverse));
@@ -94,8 +97,11 @@ fn maps(module: &mut NativeModule) {
         map.extend(entries.into_iter().map(|(key, value)| (value::str(&key).into(), value)));
         Ok(())
     });
-    exactly("setdefault").set_into_module(natives, |map: &mut Map, key: ImmutableString, default: Dynamic| {
-        map.entry(key.as_str().into()).or_insert(default).clone()
-    });
+    exactly("setdefault").set_into_module(
+        natives,
+        |map: &mut Map, key: ImmutableString, default: Dynamic| {
+            map.entry(key.as_str().into()).or_insert(default).clone()
+        },
+    );
     exactly("copy").set_into_module(natives, |map: &mut Map| map.clone());
 }

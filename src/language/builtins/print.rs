@@ -46,9 +46,10 @@ fn write_to(context: &NativeCallContext, mut file: Dynamic, text: String) -> Out
     let kind = value::type_name(&file);
     context.call_fn_raw("write", true, true, &mut [&mut file, &mut text.into()]).map(drop).map_err(|error| {
         match *error {
-            rhai::EvalAltResult::ErrorFunctionNotFound(ref name, _) if name.starts_with("write") => {
-                raise("AttributeError", format!("'{kind}' object has no attribute 'write': print(file=…) needs one"))
-            }
+            rhai::EvalAltResult::ErrorFunctionNotFound(ref name, _) if name.starts_with("write") => raise(
+                "AttributeError",
+                format!("'{kind}' object has no attribute 'write': print(file=…) needs one"),
+            ),
             _ => error,
         }
     })

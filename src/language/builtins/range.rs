@@ -154,7 +154,9 @@ pub(super) fn fill(module: &mut NativeModule) {
     );
     let natives = &mut module.builtins;
     natives.set_custom_type::<Range>("range");
-    natives.set_iter(TypeId::of::<Range>(), |range| Box::new(range.cast::<Range>().into_iter().map(Dynamic::from)));
+    natives.set_iter(TypeId::of::<Range>(), |range| {
+        Box::new(range.cast::<Range>().into_iter().map(Dynamic::from))
+    });
     exactly("range").set_into_module(natives, |stop: i64| Range::new(0, stop, 1));
     exactly("range").set_into_module(natives, |start: i64, stop: i64| Range::new(start, stop, 1));
     exactly("range").set_into_module(natives, Range::new);
@@ -182,10 +184,11 @@ mod tests {
 
     #[test]
     fn ranges_are_cpythons() {
-        let numbers = |start, stop, step| Range::new(start, stop, step).unwrap().into_iter().collect::<Vec<_>>();
+        let numbers =
+            |start, stop, step| Range::new(start, stop, step).unwrap().into_iter().collect::<Vec<_>>();
         assert_eq!(numbers(0, 5, 2), [0, 2, 4]);
         assert_eq!(numbers(5, 0, -2), [5, 3, 1]);
-        assert_eq!(numbers(5, 0, 1), []);
+        assert!(numbers(5, 0, 1).is_empty());
         assert_eq!(numbers(i64::MAX - 1, i64::MAX, 1), [i64::MAX - 1]);
         assert_eq!(numbers(i64::MIN, i64::MAX, i64::MAX), [i64::MIN, -1, i64::MAX - 1]);
         assert!(Range::new(1, 10, 3).unwrap().contains(7));

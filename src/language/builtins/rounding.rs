@@ -43,7 +43,10 @@ fn round(number: &Dynamic, digits: Option<i64>) -> Outcome<Dynamic> {
     }
     let Ok(x) = number.as_float() else {
         let kind = value::type_name(number);
-        return Err(raise("TypeError", format!("type {kind} doesn't define __round__ method: round() takes numbers")));
+        return Err(raise(
+            "TypeError",
+            format!("type {kind} doesn't define __round__ method: round() takes numbers"),
+        ));
     };
     match digits {
         None => whole(x.round_ties_even()).map(Dynamic::from),
@@ -70,7 +73,9 @@ pub(super) fn whole(x: f64) -> Outcome<i64> {
 }
 
 fn round_int(n: i64, digits: u64) -> Outcome<i64> {
-    let Some(unit) = u32::try_from(digits).ok().and_then(|digits| 10_i128.checked_pow(digits)) else { return Ok(0) };
+    let Some(unit) = u32::try_from(digits).ok().and_then(|digits| 10_i128.checked_pow(digits)) else {
+        return Ok(0);
+    };
     let (n, half) = (i128::from(n), unit / 2);
     let (down, rest) = (n.div_euclid(unit), n.rem_euclid(unit));
     let up = rest > half || (rest == half && down % 2 != 0);
@@ -89,9 +94,7 @@ fn round_float(x: f64, digits: i64) -> f64 {
     // As many significant digits as are left of the place that is rounded to.
     let exponent: i64 = format!("{x:e}").split_once('e').and_then(|(_, e)| e.parse().ok()).unwrap_or(0);
     match exponent + 1 + digits {
-        significant if significant > 0 => {
-            format!("{x:.*e}", significant as usize - 1).parse().unwrap_or(x)
-        }
+        significant if significant > 0 => format!("{x:.*e}", significant as usize - 1).parse().unwrap_or(x),
         // All digits are right of it: up only from more than a half of it on.
         0 if x.abs() > format!("5e{exponent}").parse().unwrap_or(f64::INFINITY) => {
             format!("1e{}", exponent + 1).parse::<f64>().unwrap_or(0.0).copysign(x)
@@ -103,9 +106,11 @@ fn round_float(x: f64, digits: i64) -> f64 {
 /// A place of a script: the address of the text, line, column.
 type Place = (usize, usize, usize);
 
+/// What was found at a place. The text is kept, so that its address is nobody else's.
+type Style = (Arc<str>, Option<bool>);
+
 thread_local! {
-    /// What was found at a place. The text is kept, so that its address is nobody else's.
-    static STYLES: RefCell<HashMap<Place, (Arc<str>, Option<bool>)>> = RefCell::default();
+    static STYLES: RefCell<HashMap<Place, Style>> = RefCell::default();
 }
 
 /// Is the call that `context` belongs to written as a method, `x.name()`, and not as `name(x)`? Nothing if the
@@ -161,7 +166,9 @@ mod tests {
 
     #[test]
     fn ints_round_to_even() {
-        for (n, digits, expected) in [(15, 1, 20), (25, 1, 20), (-25, 1, -20), (-15, 1, -20), (449, 2, 400), (5, 30, 0)] {
+        for (n, digits, expected) in
+            [(15, 1, 20), (25, 1, 20), (-25, 1, -20), (-15, 1, -20), (449, 2, 400), (5, 30, 0)]
+        {
             assert_eq!(round_int(n, digits).ok(), Some(expected), "round({n}, -{digits})");
         }
     }

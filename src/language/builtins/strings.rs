@@ -73,7 +73,9 @@ fn tests(module: &mut NativeModule) {
     let every = |text: &str, test: fn(char) -> bool| -> Outcome<Dynamic> {
         Ok((!text.is_empty() && text.chars().all(test)).into())
     };
-    method(module, "isdigit()", move |text, _| every(text, |c| c.is_ascii_digit() || c.is_numeric() && !c.is_alphabetic()));
+    method(module, "isdigit()", move |text, _| {
+        every(text, |c| c.is_ascii_digit() || c.is_numeric() && !c.is_alphabetic())
+    });
     method(module, "isdecimal()", move |text, _| every(text, |c| c.is_ascii_digit()));
     method(module, "isnumeric()", move |text, _| every(text, char::is_numeric));
     method(module, "isalpha()", move |text, _| every(text, char::is_alphabetic));
@@ -203,7 +205,10 @@ fn fill_char(call: &mut Call) -> Outcome<String> {
     let fill = call.argument(1).map_or_else(|| " ".to_string(), |fill| value::str(&fill));
     match fill.chars().count() {
         1 => Ok(fill),
-        _ => Err(raise("TypeError", format!("The fill character must be exactly one character long, not '{fill}'"))),
+        _ => Err(raise(
+            "TypeError",
+            format!("The fill character must be exactly one character long, not '{fill}'"),
+        )),
     }
 }
 
@@ -211,11 +216,16 @@ fn searches(module: &mut NativeModule) {
     method(module, "count(part, start=0, end=None)", |text, call| {
         let part = word(call, 0)?;
         let (text, _) = section(text, call, 1)?;
-        let count = if part.is_empty() { text.chars().count() + 1 } else { text.matches(part.as_str()).count() };
+        let count =
+            if part.is_empty() { text.chars().count() + 1 } else { text.matches(part.as_str()).count() };
         Ok((count as i64).into())
     });
-    method(module, "find(part, start=0, end=None)", |text, call| Ok(find(text, call, lfind)?.unwrap_or(-1).into()));
-    method(module, "rfind(part, start=0, end=None)", |text, call| Ok(find(text, call, rfind)?.unwrap_or(-1).into()));
+    method(module, "find(part, start=0, end=None)", |text, call| {
+        Ok(find(text, call, lfind)?.unwrap_or(-1).into())
+    });
+    method(module, "rfind(part, start=0, end=None)", |text, call| {
+        Ok(find(text, call, rfind)?.unwrap_or(-1).into())
+    });
     method(module, "index(part, start=0, end=None)", |text, call| found(find(text, call, lfind)?));
     method(module, "rindex(part, start=0, end=None)", |text, call| found(find(text, call, rfind)?));
 }
@@ -249,7 +259,8 @@ fn parts(module: &mut NativeModule) {
             }
             if !item.is_string() && !item.is_char() {
                 let kind = value::type_name(item);
-                let error = format!("sequence item {index}: expected str instance, {kind} found: use map(str, …)");
+                let error =
+                    format!("sequence item {index}: expected str instance, {kind} found: use map(str, …)");
                 return Err(raise("TypeError", error));
             }
             joined.push_str(&value::str(item));

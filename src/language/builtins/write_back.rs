@@ -64,7 +64,12 @@ thread_local! {
     static RING: RefCell<Ring> = RefCell::default();
 }
 
-fn given(context: &NativeCallContext, container: usize, place: Option<Place>, element: &Dynamic) -> Option<Given> {
+fn given(
+    context: &NativeCallContext,
+    container: usize,
+    place: Option<Place>,
+    element: &Dynamic,
+) -> Option<Given> {
     // Most elements are plain values, and asking them for their identity costs more than this.
     if !element.is_variant() {
         return None;
@@ -73,7 +78,14 @@ fn given(context: &NativeCallContext, container: usize, place: Option<Place>, el
     let position = context.call_position();
     let (line, column) = (position.line()?, position.position().unwrap_or(0));
     let site = Site::new(context.call_source().unwrap_or_default(), line as u32);
-    Some(Given { container, place: place?, element, file: site.file.as_ptr() as usize, line: site.line, column })
+    Some(Given {
+        container,
+        place: place?,
+        element,
+        file: site.file.as_ptr() as usize,
+        line: site.line,
+        column,
+    })
 }
 
 /// Notes that a getter gives out `element`.

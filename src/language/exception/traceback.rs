@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use rhai::{EvalAltResult, Position};
 
+use crate::language::realm;
+
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -15,6 +17,14 @@ pub struct Frame {
     pub column: usize,
     /// The function, `<module>` for the script itself.
     pub function: String,
+}
+
+impl Frame {
+    /// A frame at the place that rhai names.
+    fn at(file: &str, line: usize, column: usize, function: String) -> Self {
+        let site = realm::site(file, line as u32);
+        Self { file: site.file.into(), line: site.line as usize, column, function }
+    }
 }
 
 /// The frames of a raised exception.
@@ -41,7 +51,7 @@ impl Traceback {
             let (line, column) = (position.line().unwrap_or(0), position.position().unwrap_or(0));
             match error {
                 EvalAltResult::ErrorInFunctionCall(name, source, inner, _) => {
-                    frames.push(Frame { file: file.clone(), line, column, function });
+                    frames.push(Frame::at(&file, line, column, function));
                     if !source.is_empty() {
                         file.clone_from(source);
                     }
@@ -49,14 +59,14 @@ impl Traceback {
                     error = inner;
                 }
                 EvalAltResult::ErrorInModule(name, inner, _) => {
-                    frames.push(Frame { file: file.clone(), line, column, function });
+                    frames.push(Frame::at(&file, line, column, function));
                     file.clone_from(name);
                     function = "<module>".into();
                     error = inner;
                 }
                 _ => {
                     if line > 0 {
-                        frames.push(Frame { file, line, column, function });
+                        frames.push(Frame::at(&file, line, column, function));
                     }
                     return Self { frames };
                 }
