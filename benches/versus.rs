@@ -116,7 +116,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Options>, Stri
         timeout: Duration::from_secs(60),
         gil: None,
         onelock: PathBuf::from(env!("CARGO_BIN_EXE_onelock")),
-        python: env::var("PYTHON").unwrap_or_else(|_| "python3".into()),
+        python: machine::interpreter_behind(&env::var("PYTHON").unwrap_or_else(|_| "python3".into())),
         filters: Vec::new(),
         list: false,
     };

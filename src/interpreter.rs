@@ -305,7 +305,11 @@ impl Interpreter {
 
     /// The names of the functions that were defined by [`Interpreter::eval`].
     pub fn functions(&self) -> Vec<String> {
-        self.library.iter_functions().map(|function| function.name.to_string()).filter(|name| !name.starts_with("anon$")).collect()
+        self.library
+            .iter_functions()
+            .map(|function| function.name.to_string())
+            .filter(|name| !name.starts_with("anon$"))
+            .collect()
     }
 
     fn compile(&self, name: &str, source: &str) -> Result<Program, Error> {
@@ -317,7 +321,8 @@ impl Interpreter {
     fn compile_input(&self, name: &str, source: &str) -> Result<Program, Error> {
         let realm = &*self.realm;
         let (placed, above) = realm.session.add(name, without_shebang(source).as_ref());
-        let program = Program::compile(realm, self.evaluator, SESSION, &placed, &self.scope, Some(&self.library));
+        let program =
+            Program::compile(realm, self.evaluator, SESSION, &placed, &self.scope, Some(&self.library));
         if program.is_err() {
             realm.session.withdraw();
         }

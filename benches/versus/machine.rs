@@ -34,6 +34,13 @@ fn file(path: &str) -> String {
     fs::read_to_string(path).map_or_else(|_| "unknown".into(), |text| text.trim().into())
 }
 
+/// The interpreter itself, where `python` is a script that looks for one (pyenv's is) and takes its time.
+pub fn interpreter_behind(python: &str) -> String {
+    let asked = Command::new(python).args(["-c", "import sys; print(sys.executable)"]).output();
+    let path = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string());
+    path.ok().filter(|path| !path.is_empty()).unwrap_or_else(|| python.into())
+}
+
 /// What `PROGRAM --version` says.
 fn version(program: &str) -> String {
     match Command::new(program).arg("--version").output() {

@@ -24,7 +24,8 @@ const USAGES: &str = "onelock [OPTIONS] [SCRIPT [ARGS]...]
        onelock compare SCRIPT [ARGS]...
        onelock lessons [NUMBER|NAME|CHAPTER] [--show]";
 
-const AFTER_HELP: &str = "Without a script: the prompt, or the script on standard input if that is no terminal.
+const AFTER_HELP: &str =
+    "Without a script: the prompt, or the script on standard input if that is no terminal.
 A script called `compare` or `lessons` is run with ./compare.";
 
 /// Runs Rhai scripts with Python's concurrency library behind a global interpreter lock of your choice.

@@ -8,9 +8,10 @@ use super::exception::interrupted;
 use super::modules::ModuleNames;
 use super::native::NativeModule;
 use super::realm::{self, Realm};
-use super::variables::synchronise;
+use super::identity::identity;
+use super::variables::{synchronise, to_shared};
 use super::{builtins, statements, tokens};
-use crate::runtime::sync::Arc;
+use crate::runtime::sync::{Arc, Ordering};
 use crate::runtime::tick;
 
 /// CPython's default recursion limit.
@@ -123,19 +124,24 @@ fn set_resolver(engine: &mut Engine, natives: StaticModuleResolver) {
 
 #[allow(deprecated, reason = "rhai calls its volatile hooks deprecated")]
 fn set_variables(engine: &mut Engine, realm: &Arc<Realm>, names: &Arc<ModuleNames>, builtins: Shared<Module>) {
+    let any_self_captured = Arc::clone(&realm.has_self_captured);
     let realm = Arc::downgrade(realm);
     let names = Arc::clone(names);
     engine.on_var(move |name, index, context| {
-        if index > 0 {
+        // The realm outlives everything that runs in it; a look-up for a local variable must cost nothing.
+        if index > 0 && !any_self_captured.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let Some(realm) = realm.upgrade() else { return Ok(None) };
+        if index > 0 {
+            return Ok(object_of_local(&realm, name, context));
+        }
         if let Some(value) = realm.globals.resolve(name) {
             // A local variable of a block that rhai searches by name hides the global one.
             return Ok(if context.scope().contains(name) { None } else { Some(value) });
         }
         if context.scope().contains(name) {
-            return Ok(None);
+            return Ok(object_of_local(&realm, name, context));
         }
         // A closure asks for every name in it that is no variable of its own, and fails if there is no answer.
         if name == "__name__" {
@@ -154,6 +160,22 @@ fn set_variables(engine: &mut Engine, realm: &Arc<Realm>, names: &Arc<ModuleName
         // The variable of a `catch` inside the closure: it will be there when it is needed.
         Ok(function.or_else(|| realm.bound.read().contains(name).then(|| Dynamic::from(Unbound))))
     });
+}
+
+/// The object that a local variable refers to, for variables that a callback captured which is given to one of
+/// their own methods; an array or map becomes a list or dict first.
+fn object_of_local(realm: &Realm, name: &str, mut context: rhai::EvalContext) -> Option<Dynamic> {
+    if !realm.is_self_captured(name) {
+        return None;
+    }
+    let value = context.scope().get(name)?.flatten_clone();
+    if value.is_array() || value.is_map() {
+        let object = to_shared(value);
+        let place = context.scope_mut().get_mut(name)?;
+        *place = object.clone();
+        return Some(object);
+    }
+    identity(&value).map(|_| value)
 }
 
 /// What a closure captures for the variable of a `catch` or `with` that is inside of it.

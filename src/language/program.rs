@@ -78,7 +78,11 @@ impl Program {
         realm.globals.add_assigned(findings.assigned);
         realm.name_objects(file, findings.objects);
         realm.functions.add(&ast);
-        let bytecode = (evaluator == Evaluator::Grain).then(|| Compiler::new().compile(&ast).into_shared());
+        // The bytecode machine holds such a variable for the whole call, and the callback would find it taken. The
+        // tree walker asks the resolver for every variable, which then answers with the object itself.
+        let needs_walker = !findings.self_captured.is_empty();
+        realm.set_self_captured(findings.self_captured);
+        let bytecode = (evaluator == Evaluator::Grain && !needs_walker).then(|| Compiler::new().compile(&ast).into_shared());
         Ok(Self { ast, bytecode })
     }
 
@@ -109,6 +113,8 @@ struct Findings {
     assigned: Vec<ImmutableString>,
     /// Calls whose result is given to a variable at once, with the variable's name.
     objects: Vec<(Position, String)>,
+    /// Variables that a callback captured which is given to one of the variable's own methods.
+    self_captured: Vec<ImmutableString>,
     /// It uses something that Rhai alone does not have.
     is_python: bool,
 }
@@ -128,6 +134,12 @@ fn inspect(ast: &AST, realm: &Realm) -> Findings {
                     findings.assigned.push(name);
                 }
             }
+            Some(ASTNode::Stmt(Stmt::Share(captured))) => {
+                findings.self_captured.extend(captured.iter().filter_map(|(variable, _)| {
+                    let name = &variable.name;
+                    path.iter().any(|node| is_method_call_on(node, name)).then(|| name.clone())
+                }));
+            }
             Some(ASTNode::Stmt(Stmt::Var(definition, ..))) => {
                 note_object(&mut findings, &definition.0.name, &definition.1);
             }
@@ -143,6 +155,16 @@ fn inspect(ast: &AST, realm: &Realm) -> Findings {
         true
     });
     findings
+}
+
+/// Is the node a chain that begins with the variable `name`?
+fn is_method_call_on(node: &ASTNode, name: &str) -> bool {
+    match node {
+        ASTNode::Expr(Expr::Dot(chain, ..) | Expr::Index(chain, ..)) => {
+            matches!(&chain.lhs, Expr::Variable(variable, ..) if variable.1 == name)
+        }
+        _ => false,
+    }
 }
 
 /// Does a node use something that Rhai alone does not have?

@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 
-use rhai::{Engine, Position, Shared};
+use rhai::{Engine, ImmutableString, Position, Shared};
 
 use super::callable::FunctionTable;
 use super::modules::ModuleNames;
 use super::output::Output;
 use super::session::{SESSION, Session};
 use super::variables::Globals;
-use crate::runtime::sync::{Arc, AtomicBool, Mutex, RwLock};
+use crate::runtime::sync::{Arc, AtomicBool, Mutex, Ordering, RwLock};
 use crate::runtime::{Runtime, Site};
 use std::sync::OnceLock;
 
@@ -41,6 +41,9 @@ pub struct Realm {
     pub imported: Mutex<HashMap<String, String>>,
     /// The variables of every `catch` and `with` that was read.
     pub bound: RwLock<HashSet<String>>,
+    /// Variables that a callback captured which is given to one of their own methods, and whether there are any.
+    self_captured: RwLock<HashSet<ImmutableString>>,
+    pub(super) has_self_captured: Arc<AtomicBool>,
     /// The script that was read last uses nothing that Rhai alone does not have: `print` shows values its way.
     pub plain_rhai: AtomicBool,
     /// The modules that exist.
@@ -71,6 +74,8 @@ impl Realm {
             object_names: RwLock::default(),
             imported: Mutex::default(),
             bound: RwLock::default(),
+            self_captured: RwLock::default(),
+            has_self_captured: Arc::default(),
             plain_rhai: AtomicBool::new(false),
             modules: OnceLock::new(),
             extensions: Mutex::default(),
@@ -89,6 +94,19 @@ impl Realm {
     /// Hands the realm its engine, once.
     pub fn set_engine(&self, engine: Shared<Engine>) {
         let _ = self.engine.set(engine);
+    }
+
+    /// Adds variables that a callback captured which is given to one of their own methods.
+    pub fn set_self_captured(&self, names: Vec<ImmutableString>) {
+        if !names.is_empty() {
+            self.self_captured.write().extend(names);
+            self.has_self_captured.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Is the local variable one that a callback captured which is given to one of its own methods?
+    pub fn is_self_captured(&self, name: &str) -> bool {
+        self.has_self_captured.load(Ordering::Relaxed) && self.self_captured.read().contains(name)
     }
 
     /// Tells the realm which modules there are, once.

@@ -13,6 +13,13 @@ pub(super) fn figures(header: Vec<String>, rows: Vec<Vec<String>>) -> String {
     for row in rows {
         table.add_row(aligned(row));
     }
+    // The table begins and ends where its text does.
+    if let Some(first) = table.column_mut(0) {
+        first.set_padding((0, 1));
+    }
+    if let Some(last) = table.column_count().checked_sub(1).and_then(|last| table.column_mut(last)) {
+        last.set_padding((1, 0));
+    }
     table.trim_fmt()
 }
 

@@ -3,9 +3,9 @@
 use rhai::{Blob, Dynamic, ImmutableString, NativeCallContext};
 
 use super::bytearray::{ByteArray, from_call};
+use super::call_style::written_as_method;
 use super::exactly;
 use super::iteration::iterate;
-use super::rounding::written_as_method;
 use crate::language::exception::{Outcome, raise};
 use crate::language::native::{Call, NativeModule};
 use crate::language::value;

@@ -3,8 +3,8 @@
 use rhai::{Array, Dynamic, EvalAltResult, ImmutableString, Map, NativeCallContext};
 
 use super::attributes;
+use super::call_style::written_as_method;
 use super::exactly;
-use super::rounding::written_as_method;
 use super::strings::method;
 use crate::language::dict::{Dict, missing};
 use crate::language::exception::{Class, Exception, Outcome, raise};

@@ -2,27 +2,30 @@
 //!
 //! They run on a copy, never under the container's lock, so their callbacks may do anything, even to the very
 //! container. What they change in the copy is put back, if nobody has changed the container meanwhile.
+//!
+//! A function that is the value of a dict's key is a method of the dict, as with rhai's maps: `d.run()`.
 
-use rhai::{Array, Dynamic, EvalContext, FnPtr, Map, NativeCallContext};
+use rhai::{Array, Dynamic, EvalContext, FnPtr, ImmutableString, Map, NativeCallContext};
 
 use crate::language::callable::free_taken_variables;
 use crate::language::dict::Dict;
 use crate::language::exception::{Outcome, raise};
-use crate::language::identity::identity;
+use crate::language::identity::{Handle, identity};
 use crate::language::list::List;
 use crate::language::native;
 use crate::language::value;
 use crate::language::variables::{to_local, to_shared};
 
-/// What `Engine::on_missing_function` asks when a call has failed: is it one of a host's functions, for arrays
-/// or maps, on a list or dict? Those that rhai has are natives of the list and the dict, and do not come here.
+/// What `Engine::on_missing_function` asks when a call has failed: is it a method that the dict holds itself, or
+/// one of a host's functions for arrays or maps, on a list or dict? Rhai's own functions of that kind are natives
+/// of the list and the dict, and do not come here.
 ///
 /// # Errors
 /// What the function raises.
 pub fn forward(
     name: &str,
     args: &mut [&mut Dynamic],
-    _is_method: bool,
+    is_method: bool,
     mut context: EvalContext,
 ) -> Outcome<Option<Dynamic>> {
     // It is asked about every failed call; most are of natives that have raised an exception.
@@ -30,17 +33,23 @@ pub fn forward(
     if !receiver.is_variant() || !(receiver.is::<List>() || receiver.is::<Dict>()) {
         return Ok(None);
     }
-    let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_');
-    if !is_name || native::signature_of(name).is_some() {
+    if !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
         return Ok(None);
     }
-    let receiver = (**receiver).clone();
+    let mut receiver = (**receiver).clone();
+    let own = if is_method { own_method(&receiver, name) } else { None };
+    if own.is_none() && native::signature_of(name).is_some() {
+        return Ok(None);
+    }
     let source = context.source().map(str::to_string);
     let engine = context.engine();
     let global = context.global_runtime_state_mut();
     let position = rhai::Position::NONE;
     let context = NativeCallContext::new_with_all_fields(engine, name, source.as_deref(), global, position);
     let rest: Vec<Dynamic> = rest.iter().map(|arg| (**arg).clone()).collect();
+    if let Some(method) = own {
+        return method.call_raw(&context, Some(&mut receiver), rest).map(Some);
+    }
     let result = match (receiver.read_lock::<List>(), receiver.read_lock::<Dict>()) {
         (Some(list), _) => call_on_snapshot(&context, &list, name, rest, true),
         (_, Some(dict)) => call_on_map(&context, &dict, name, rest),
@@ -51,6 +60,17 @@ pub fn forward(
         Err(error) if is_not_found(&error, name) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The function that a dict has under a name that is no method of all dicts.
+fn own_method(receiver: &Dynamic, name: &str) -> Option<FnPtr> {
+    let function = receiver.read_lock::<Dict>()?.get(&ImmutableString::from(name).into()).ok()??;
+    let is_dicts =
+        |entry: &native::Entry| entry.owner == Dict::NAME && entry.signature.split('(').next() == Some(name);
+    if native::entries().iter().any(is_dicts) {
+        return None;
+    }
+    function.try_cast()
 }
 
 fn is_not_found(error: &rhai::EvalAltResult, name: &str) -> bool {

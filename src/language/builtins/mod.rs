@@ -6,6 +6,7 @@ mod arguments;
 mod attributes;
 pub mod bytearray;
 mod bytes;
+mod call_style;
 mod constants;
 mod containers;
 mod dict_methods;

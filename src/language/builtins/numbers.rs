@@ -3,8 +3,9 @@
 use rhai::{Dynamic, EvalAltResult, ImmutableString, NativeCallContext};
 
 use super::arguments::{at_most_one, integer};
+use super::call_style::written_as_method;
 use super::exactly;
-use super::rounding::{whole, written_as_method};
+use super::rounding::whole;
 use crate::language::exception::{Outcome, raise};
 use crate::language::native::{Call, NativeModule};
 use crate::language::text::number_parse::{NumberError, parse_float, parse_int};

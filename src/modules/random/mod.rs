@@ -202,8 +202,9 @@ fn seed(seed: Option<Dynamic>) -> Outcome<MersenneTwister> {
         return Ok(MersenneTwister::from_bytes(&bytes));
     }
     let (kind, shown) = (value::type_name(&seed), value::repr(&seed));
-    let text =
-        format!("The only supported seed types are: None, int, float, str, bytes, and bytearray, not {kind}: {shown}");
+    let text = format!(
+        "The only supported seed types are: None, int, float, str, bytes, and bytearray, not {kind}: {shown}"
+    );
     Err(raise("TypeError", text))
 }
 
