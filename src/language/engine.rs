@@ -5,10 +5,10 @@ use rhai::packages::{Package, StandardPackage};
 use rhai::{Dynamic, Engine, FnPtr, Module, Shared};
 
 use super::exception::interrupted;
+use super::identity::identity;
 use super::modules::ModuleNames;
 use super::native::NativeModule;
 use super::realm::{self, Realm};
-use super::identity::identity;
 use super::variables::{synchronise, to_shared};
 use super::{builtins, statements, tokens};
 use crate::runtime::sync::{Arc, Ordering};
@@ -123,7 +123,12 @@ fn set_resolver(engine: &mut Engine, natives: StaticModuleResolver) {
 }
 
 #[allow(deprecated, reason = "rhai calls its volatile hooks deprecated")]
-fn set_variables(engine: &mut Engine, realm: &Arc<Realm>, names: &Arc<ModuleNames>, builtins: Shared<Module>) {
+fn set_variables(
+    engine: &mut Engine,
+    realm: &Arc<Realm>,
+    names: &Arc<ModuleNames>,
+    builtins: Shared<Module>,
+) {
     let any_self_captured = Arc::clone(&realm.has_self_captured);
     let realm = Arc::downgrade(realm);
     let names = Arc::clone(names);

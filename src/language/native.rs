@@ -352,10 +352,7 @@ impl<'c, 'a, 'd> Call<'c, 'a, 'd> {
     /// TypeError for anything else.
     pub fn text(&mut self, index: usize) -> Outcome<ImmutableString> {
         let value = self.required(index)?;
-        match value.read_lock::<ImmutableString>() {
-            Some(text) => Ok(text.clone()),
-            None => Err(self.wrong_type(index, "a string", &value)),
-        }
+        as_text(&value).ok_or_else(|| self.wrong_type(index, "a string", &value))
     }
 
     /// A text, or nothing if it was not given or `None`.
@@ -364,10 +361,7 @@ impl<'c, 'a, 'd> Call<'c, 'a, 'd> {
     /// TypeError for anything else.
     pub fn optional_text(&mut self, index: usize) -> Outcome<Option<ImmutableString>> {
         let Some(value) = self.argument(index).filter(|v| !v.is_unit()) else { return Ok(None) };
-        match value.read_lock::<ImmutableString>() {
-            Some(text) => Ok(Some(text.clone())),
-            None => Err(self.wrong_type(index, "a string or None", &value)),
-        }
+        as_text(&value).map(Some).ok_or_else(|| self.wrong_type(index, "a string or None", &value))
     }
 
     /// Several values: an array, a list, or nothing if not given.
@@ -426,6 +420,14 @@ fn deadline_in(seconds: f64) -> Option<Instant> {
     Instant::now().checked_add(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
 }
 
+/// A string, or a character, which is a string of length one to a script.
+fn as_text(value: &Dynamic) -> Option<ImmutableString> {
+    if let Ok(c) = value.as_char() {
+        return Some(c.to_string().into());
+    }
+    value.read_lock::<ImmutableString>().map(|text| text.clone())
+}
+
 fn shorten(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((at, _)) => format!("{}…", &text[..at]),
@@ -475,7 +477,8 @@ pub fn is_module(owner: &str) -> bool {
 }
 
 /// The owners that are modules.
-static MODULES: RwLock<std::collections::BTreeSet<&'static str>> = RwLock::new(std::collections::BTreeSet::new());
+static MODULES: RwLock<std::collections::BTreeSet<&'static str>> =
+    RwLock::new(std::collections::BTreeSet::new());
 
 fn document(owner: &'static str, signature: &'static str, doc: &'static str) {
     ENTRIES.write().insert((owner, signature), doc);

@@ -82,7 +82,8 @@ impl Program {
         // tree walker asks the resolver for every variable, which then answers with the object itself.
         let needs_walker = !findings.self_captured.is_empty();
         realm.set_self_captured(findings.self_captured);
-        let bytecode = (evaluator == Evaluator::Grain && !needs_walker).then(|| Compiler::new().compile(&ast).into_shared());
+        let bytecode = (evaluator == Evaluator::Grain && !needs_walker)
+            .then(|| Compiler::new().compile(&ast).into_shared());
         Ok(Self { ast, bytecode })
     }
 
@@ -193,7 +194,8 @@ fn is_python(node: &ASTNode, own_functions: &[&str], realm: &Realm) -> bool {
 }
 
 /// Builtins whose names rhai's standard library has as well.
-const RHAI_HAS_TOO: &[&str] = &["abs", "round", "min", "max", "len", "range", "exit", "float", "int", "debug", "assert"];
+const RHAI_HAS_TOO: &[&str] =
+    &["abs", "round", "min", "max", "len", "range", "exit", "float", "int", "debug", "assert"];
 
 fn note_object(findings: &mut Findings, name: &str, value: &Expr) {
     if let Expr::FnCall(_, position) = value {

@@ -15,6 +15,9 @@ use crate::runtime::sync::{Arc, AtomicBool, Mutex, Ordering, RwLock};
 use crate::runtime::{Runtime, Site};
 use std::sync::OnceLock;
 
+/// A script's name, a line and a column.
+type Place = (&'static str, u32, u32);
+
 /// The state of one interpreter.
 pub struct Realm {
     /// Threads and the lock.
@@ -36,7 +39,7 @@ pub struct Realm {
     /// The inputs of a session.
     pub session: Session,
     /// Names of the variables that objects were first given to, by the place of the constructor's call.
-    object_names: RwLock<HashMap<(&'static str, u32, u32), Arc<str>>>,
+    object_names: RwLock<HashMap<Place, Arc<str>>>,
     /// Names that were imported under another one, with the qualified name.
     pub imported: Mutex<HashMap<String, String>>,
     /// The variables of every `catch` and `with` that was read.

@@ -172,8 +172,9 @@ mod tests {
                         let (lock, taken) = (Arc::clone(&lock), Arc::clone(&taken));
                         let body = move || {
                             for round in 0..200_u32 {
-                                let deadline = (me % 2 == 0)
-                                    .then(|| Instant::now() + Duration::from_micros(u64::from(round * 7 % 50)));
+                                let deadline = (me % 2 == 0).then(|| {
+                                    Instant::now() + Duration::from_micros(u64::from(round * 7 % 50))
+                                });
                                 let wait = Wait { deadline, try_only: false, site: Site::default() };
                                 if lock.acquire(&wait).unwrap() {
                                     taken.fetch_add(1, Ordering::Relaxed);

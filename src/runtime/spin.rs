@@ -39,7 +39,7 @@ impl Spin {
             hint::spin_loop();
         }
         self.rounds += 1;
-        if self.rounds % 4 == 0 {
+        if self.rounds.is_multiple_of(4) {
             let now = Instant::now();
             match self.until {
                 None => self.until = Some(now + LIMIT),

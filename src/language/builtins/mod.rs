@@ -14,7 +14,6 @@ mod exceptions;
 mod formatting;
 mod forward;
 mod functional;
-mod input;
 mod interpolation;
 mod iteration;
 mod limits;
@@ -36,7 +35,6 @@ use rhai::{FnNamespace, FuncRegistration};
 use super::native::NativeModule;
 
 pub use forward::forward;
-pub use input::read_line;
 pub use iteration::iterate;
 pub use testing::testing_module;
 
@@ -45,7 +43,6 @@ pub fn module() -> NativeModule {
     let mut module = NativeModule::new("builtins");
     constants::fill(&mut module);
     print::fill(&mut module);
-    input::fill(&mut module);
     objects::fill(&mut module);
     attributes::fill(&mut module);
     numbers::fill(&mut module);

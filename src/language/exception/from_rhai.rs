@@ -3,6 +3,7 @@
 use rhai::{Dynamic, EvalAltResult as Error, ParseErrorType};
 
 use super::{Class, Exception, StopMarker, Traceback};
+use crate::language::types::Type;
 
 /// Is this the error that stops a thread at a safepoint?
 pub fn is_stop(error: &Error) -> bool {
@@ -30,10 +31,10 @@ fn exception_of_value(value: &Dynamic) -> Exception {
     if let Some(exception) = value.read_lock::<Exception>() {
         return exception.clone();
     }
-    if let Some(class) = value.read_lock::<crate::language::types::Type>() {
-        if let Some(class) = class.exception_class() {
-            return Exception::new(class, "");
-        }
+    if let Some(class) = value.read_lock::<Type>()
+        && let Some(class) = class.exception_class()
+    {
+        return Exception::new(class, "");
     }
     let message = crate::language::value::str(value);
     Exception::with_args(Class::known("Exception"), message, vec![value.clone()])

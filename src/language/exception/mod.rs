@@ -189,7 +189,9 @@ pub struct StopMarker;
 pub fn interrupted(interrupt: Interrupt) -> Box<EvalAltResult> {
     match interrupt {
         Interrupt::KeyboardInterrupt => raise("KeyboardInterrupt", ""),
-        Interrupt::StackExhausted => raise("RecursionError", "maximum recursion depth exceeded: the stack is used up"),
+        Interrupt::StackExhausted => {
+            raise("RecursionError", "maximum recursion depth exceeded: the stack is used up")
+        }
         Interrupt::Stop => EvalAltResult::ErrorTerminated(Dynamic::from(StopMarker), Position::NONE).into(),
     }
 }

@@ -4,7 +4,7 @@ use rhai::Dynamic;
 
 use crate::language::exception::{Outcome, interrupted, raise};
 use crate::language::identity::Handle;
-use crate::language::native::{Call, NativeModule, TIMEOUT_MAX};
+use crate::language::native::{Call, NativeModule};
 use crate::runtime::Wait;
 use crate::runtime::primitives::{Lock, RLock};
 use crate::runtime::sync::Arc;
@@ -67,7 +67,6 @@ pub(super) fn blocking_and_timeout(call: &mut Call) -> Outcome<Wait> {
 }
 
 pub(super) fn define(module: &mut NativeModule) {
-    debug_assert!(TIMEOUT_MAX > 0.0);
     module
         .handle::<LockHandle>()
         .class("Lock()", "A mutual-exclusion lock. Any thread may release it.", |call| {
