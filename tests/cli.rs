@@ -202,7 +202,18 @@ fn stats_go_to_stderr_after_the_run_also_of_one_that_fails() {
     {
         assert!(table.contains(part), "{part} in\n{said}");
     }
-    assert!(stderr(&run(&["--gil", "off", "--stats", "-e", "1"])).contains("GIL off"));
+}
+
+#[test]
+fn stats_count_the_ticks_of_threads_that_nobody_interrupted() {
+    let code = "fn task() { let n = 0; while n < 1000 { n += 1; } }\n\
+                let t = Thread(task); t.start(); t.join();";
+    for mode in ["interval", "off"] {
+        let said = stderr(&run(&["--gil", mode, "--stats", "-e", code]));
+        let row = said.lines().find(|line| line.starts_with("Thread-1 (task)")).unwrap_or_default();
+        let ticks = row.trim_start_matches("Thread-1 (task)").trim_start();
+        assert!(ticks.starts_with(|c: char| ('1'..='9').contains(&c)), "{mode}:\n{said}");
+    }
 }
 
 #[test]

@@ -4,13 +4,13 @@ use rhai::module_resolvers::{FileModuleResolver, ModuleResolversCollection, Stat
 use rhai::packages::{Package, StandardPackage};
 use rhai::{Dynamic, Engine, FnPtr, Module, Shared};
 
-use super::exception::interrupted;
-use super::identity::identity;
+use super::exception::{Outcome, interrupted, raise};
+use super::identity::{class_name, identity};
 use super::modules::ModuleNames;
 use super::native::NativeModule;
 use super::realm::{self, Realm};
 use super::variables::{synchronise, to_shared};
-use super::{builtins, statements, tokens};
+use super::{builtins, native, statements, tokens};
 use crate::runtime::sync::{Arc, Ordering};
 use crate::runtime::tick;
 
@@ -59,7 +59,13 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
         }
         Err(interrupt) => Some(stop_token(interrupt)),
     });
-    engine.on_missing_function(builtins::forward);
+    engine.on_missing_function(|name, args, is_method, context| {
+        let receiver = args.first().map(|receiver| (**receiver).clone());
+        match builtins::forward(name, args, is_method, context)? {
+            None if is_method => receiver.map_or(Ok(None), |receiver| no_such_method(&receiver, name)),
+            result => Ok(result),
+        }
+    });
     let output = Arc::downgrade(realm);
     engine.on_print(move |text| {
         if let Some(realm) = output.upgrade() {
@@ -76,6 +82,16 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
     });
     configure(&mut engine);
     engine
+}
+
+/// AttributeError for a method that objects of the receiver's class do not have; rhai says the rest.
+fn no_such_method(receiver: &Dynamic, name: &str) -> Outcome<Option<Dynamic>> {
+    match class_name(receiver) {
+        Some(class) if !name.contains('$') && !name.starts_with("__") && !native::has_method(class, name) => {
+            Err(raise("AttributeError", format!("'{class}' object has no attribute '{name}'")))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The value that ends a computation from a safepoint, where rhai offers no other error.

@@ -10,6 +10,7 @@ pub mod identity;
 pub mod list;
 pub mod modules;
 pub mod native;
+pub mod operators;
 pub mod output;
 pub mod program;
 pub mod realm;

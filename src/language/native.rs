@@ -463,6 +463,12 @@ pub fn signature_of(name: &str) -> Option<&'static str> {
         .find(|s| s.split('(').next() == Some(name) && s.contains('('))
 }
 
+/// Have objects of the class a method or attribute called `name`?
+pub fn has_method(class: &str, name: &str) -> bool {
+    let entries = ENTRIES.read();
+    entries.keys().any(|(owner, signature)| *owner == class && signature.split('(').next() == Some(name))
+}
+
 /// Is there a native function, and not only a method, called `name`?
 pub fn is_function(name: &str) -> bool {
     let entries = ENTRIES.read();

@@ -1,8 +1,8 @@
 //! What scripts see: a file or folder per Python module, each with one `module()`.
 
-use crate::language::builtins;
 use crate::language::native::NativeModule;
 use crate::language::realm::Realm;
+use crate::language::{builtins, operators};
 
 pub mod gil;
 pub mod io;
@@ -18,6 +18,7 @@ pub mod time;
 pub fn all(realm: &Realm) -> Vec<NativeModule> {
     let mut all = vec![
         builtins::module(),
+        operators::module(),
         builtins::testing_module(),
         gil::module(),
         threading::module(),

@@ -17,7 +17,7 @@ use super::site::Site;
 use super::spin::Spin;
 use super::sync::{Arc, AtomicU8, Condvar, Mutex, Ordering};
 use super::thread::{Running, Thread, ThreadState, with_running};
-use super::tick::take_interrupt;
+use super::tick::{count_ticks, take_interrupt};
 
 /// Why a wait or a computation ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,6 +220,7 @@ fn block_thread(
     let runtime = thread.runtime();
     runtime.synchronise();
     take_interrupt(running)?;
+    count_ticks(running);
     let since = Instant::now();
     let stuck = deadline.is_none() && !reason.is_external();
     let may_spin = !matches!(reason, Reason::Sleep);

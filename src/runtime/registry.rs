@@ -10,6 +10,7 @@ use super::monitor::{Monitor, Wait, WaitQueue};
 use super::site::Site;
 use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex, Ordering};
 use super::thread::{self, Attention, Thread, ThreadState};
+use super::tick::book_ticks;
 use super::worker;
 
 /// How long the end of a run waits for daemons to come to a safepoint before it goes on without them.
@@ -179,6 +180,7 @@ impl Runtime {
     #[inline(never)]
     /// The calling thread is over: takes it out of the registry, wakes who waits for it, and lets go of the lock.
     fn finish(self: &Arc<Self>, thread: &Arc<Thread>) {
+        book_ticks();
         self.synchronise();
         self.gil.release(thread);
         {
@@ -322,6 +324,7 @@ impl<'a> MainGuard<'a> {
 
 impl Drop for MainGuard<'_> {
     fn drop(&mut self) {
+        book_ticks();
         self.runtime.synchronise();
         self.runtime.gil.release(&self.main);
         {

@@ -53,6 +53,11 @@ fn look_up(running: &Running) -> Result<(), Interrupt> {
     Ok(())
 }
 
+/// Books the calling thread's ticks, for the statistics.
+pub(super) fn book_ticks() {
+    with_running(|running| running.map(count_ticks));
+}
+
 /// Books the ticks that were counted down since the last booking.
 pub(super) fn count_ticks(running: &Running) {
     let left = running.budget.get();

@@ -5,6 +5,7 @@
 
 use rhai::{Dynamic, NativeCallContext};
 
+use super::interpolation::shown;
 use crate::language::exception::{Outcome, raise, raise_io};
 use crate::language::native::{Call, NativeModule};
 use crate::language::{callable, value};
@@ -21,16 +22,17 @@ fn print(call: &mut Call) -> Outcome<Dynamic> {
     let values = call.rest(0);
     let (sep, end) = (call.optional_text(0)?, call.optional_text(1)?);
     let sep = sep.as_deref().unwrap_or(" ");
+    let realm = call.realm();
     let mut text = String::new();
     for (index, value) in values.iter().enumerate() {
         if index > 0 {
             text.push_str(sep);
         }
-        text.push_str(&value::str(value));
+        text.push_str(&shown(call.context(), Some(&realm), value));
     }
     text.push_str(end.as_deref().unwrap_or("\n"));
     match call.argument(2).filter(|file| !file.is_unit()) {
-        None => call.realm().stdout.write(&text).map_err(|error| raise_io(&error, None))?,
+        None => realm.stdout.write(&text).map_err(|error| raise_io(&error, None))?,
         Some(file) => write_to(call.context(), file, text)?,
     }
     Ok(Dynamic::UNIT)

@@ -6,13 +6,13 @@ pub mod struct_time;
 
 use std::time::Duration;
 
-use rhai::Dynamic;
+use rhai::{Dynamic, FnNamespace, FuncRegistration, NativeCallContext};
 
 use crate::language::exception::{Outcome, interrupted, raise, raise_io};
 use crate::language::list::List;
 use crate::language::native::{Call, NativeModule};
 use crate::language::value;
-use crate::runtime::sleep_for;
+use crate::runtime::{Site, sleep_for};
 use clock::{Clock, Zone, ZoneNames};
 use strftime::BrokenDownTime;
 use struct_time::{StructTime, time_argument};
@@ -25,6 +25,7 @@ pub fn module() -> NativeModule {
         "Waits for so many seconds, and lets other threads run; 0 gives the interpreter lock up once.",
         sleep,
     );
+    replace_rhais_sleep(&mut module);
     struct_time::register(&mut module);
     clocks(&mut module);
     calendar(&mut module);
@@ -34,6 +35,29 @@ pub fn module() -> NativeModule {
 
 fn sleep(call: &mut Call) -> Outcome<Dynamic> {
     let seconds = call.float(0)?;
+    sleep_seconds(seconds, call.site())
+}
+
+/// Rhai's own `sleep` takes these very types and would win: it waits with the interpreter lock, for good.
+fn replace_rhais_sleep(module: &mut NativeModule) {
+    let site = |context: &NativeCallContext| {
+        let line = context.call_position().line().unwrap_or(0);
+        Site::new(context.call_source().unwrap_or(""), line as u32)
+    };
+    let natives = &mut module.builtins;
+    FuncRegistration::new("sleep")
+        .with_namespace(FnNamespace::Global)
+        .set_into_module(natives, move |context: NativeCallContext, secs: i64| {
+            sleep_seconds(secs as f64, site(&context))
+        });
+    FuncRegistration::new("sleep")
+        .with_namespace(FnNamespace::Global)
+        .set_into_module(natives, move |context: NativeCallContext, secs: f64| {
+            sleep_seconds(secs, site(&context))
+        });
+}
+
+fn sleep_seconds(seconds: f64, site: Site) -> Outcome<Dynamic> {
     if seconds.is_nan() {
         return Err(raise("ValueError", "Invalid value NaN (not a number)"));
     }
@@ -46,7 +70,7 @@ fn sleep(call: &mut Call) -> Outcome<Dynamic> {
         .ok_or_else(|| raise("OverflowError", "timestamp out of range for platform time_t"))?;
     // Less than a nanosecond is a wait all the same.
     let time = if seconds > 0.0 { time.max(Duration::from_nanos(1)) } else { time };
-    sleep_for(time, call.site()).map_err(interrupted)?;
+    sleep_for(time, site).map_err(interrupted)?;
     Ok(Dynamic::UNIT)
 }
 
