@@ -54,7 +54,8 @@ fn native_call(bencher: Bencher, mode: &str) {
     script(bencher, mode, 20_000, "let lock = Lock(); for i in 0..EVENTS { lock.locked(); }");
 }
 
-/// Two threads that hand the GIL to each other: `sleep(0)` gives it up once.
+/// Two threads that give the GIL up with `sleep(0)`, one event each time; who gets it next is up to the mode.
+/// `queue_between_threads` is the switch that has to happen.
 #[divan::bench(args = MODES)]
 fn gil_switch(bencher: Bencher, mode: &str) {
     const SOURCE: &str = "

@@ -206,7 +206,10 @@ pub struct Unbound;
 /// The name of a native function as a value: `map(len, xs)`.
 #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
 fn native_function(name: &str) -> Option<Dynamic> {
-    super::native::signature_of(name)?;
+    let is_qualified = name.contains('.') && native::signature_of(name).is_some();
+    if !is_qualified && !native::is_function(name) {
+        return None;
+    }
     let called = name.to_string();
     let function = FnPtr::from_dyn_fn(
         name.rsplit('.').next().unwrap_or(name).to_string(),

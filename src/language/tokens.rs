@@ -15,11 +15,11 @@ use std::collections::{HashMap, HashSet};
 use rhai::Token;
 
 /// The keyword of the `global` statement inside the parser.
-pub const GLOBAL: &str = "$global";
+pub const GLOBAL: &str = "__global__";
 /// The keyword of the `from … import` statement inside the parser.
-pub const FROM: &str = "$from";
+pub const FROM: &str = "__from__";
 /// The keyword of the statement that declares the variable of a `catch` or `with`.
-pub const BIND: &str = "$bind";
+pub const BIND: &str = "__bind__";
 
 /// The name of our `print`: a function that is called `print` gets its result printed by rhai, with a newline.
 pub const PRINT: &str = "builtins.print";

@@ -24,6 +24,15 @@ pub(super) fn register(module: &mut NativeModule) {
         .function("getppid()", "The number of the process that started this one.", |_| {
             Ok(i64::from(std::os::unix::process::parent_id()).into())
         })
+        .function(
+            "_exit(n)",
+            "Ends the process at once: no thread is waited for, nothing is cleaned up.",
+            |call| {
+                let status = call.int(0)?;
+                // SAFETY: _exit(2) takes any number and does not return; skipping all clean-up is what it is for.
+                unsafe { libc::_exit((status & 0xff) as i32) }
+            },
+        )
         .function("cpu_count()", "How many processors the machine has.", |_| Ok(cpu_count().into()))
         .function(
             "sched_getaffinity(pid)",
