@@ -126,8 +126,10 @@ pub fn replace(token: Token) -> Token {
     PARSE.with_borrow_mut(|parse| parse.replace(token))
 }
 
+/// The keyword of one of our statements. An identifier: the parser would take a custom token for an operator
+/// when it follows a statement that ends with a block.
 fn custom(keyword: &str) -> Token {
-    Token::Custom(Box::new(keyword.into()))
+    Token::Identifier(Box::new(keyword.into()))
 }
 
 impl Parse {
