@@ -10,116 +10,26 @@
 //! Leading arguments are positional; an object map in the last place, beyond the required parameters, holds
 //! keywords, and `kwargs(#{…})` does anywhere. The same text makes the REPL's help and the error messages.
 
+mod documentation;
+mod signature;
+
 use std::any::TypeId;
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rhai::{
     Dynamic, FnNamespace, FuncRegistration, ImmutableString, Map, Module, NativeCallContext, RhaiFunc, Shared,
 };
 
+pub use documentation::{Entry, entries, has_method, is_function, is_module, signature_of};
+use documentation::{add_module, document};
+pub use signature::{Parameter, Signature};
+
 use super::exception::{Exception, Outcome, raise};
 use super::identity::{self, Handle};
 use super::realm::{self, Realm};
 use super::value;
-use crate::runtime::sync::{Arc, RwLock};
+use crate::runtime::sync::Arc;
 use crate::runtime::{Label, Site, Wait};
-
-/// One parameter of a signature.
-#[derive(Clone, Debug)]
-pub struct Parameter {
-    /// Its name, by which keywords find it.
-    pub name: &'static str,
-    /// Has it no default?
-    pub required: bool,
-}
-
-/// A signature, as Python's documentation writes it.
-#[derive(Clone, Debug)]
-pub struct Signature {
-    /// The text.
-    pub text: &'static str,
-    /// The function's name.
-    pub name: &'static str,
-    /// The parameters before a `*`, then those after it.
-    pub parameters: Vec<Parameter>,
-    /// How many of them can be given by position.
-    pub positional: usize,
-    /// How many of those have no default.
-    pub required: usize,
-    /// Takes any number of arguments (`*args`).
-    pub variadic: bool,
-    /// Takes any keyword (`**kwargs`).
-    pub any_keyword: bool,
-}
-
-impl Signature {
-    /// Reads `name(a, b=1, *args, c=2, **kwargs)`.
-    ///
-    /// # Panics
-    /// When the text has no parentheses: it is one written in this crate.
-    pub fn parse(text: &'static str) -> Self {
-        let (name, rest) = text.split_once('(').expect("a signature has parentheses");
-        let inside = rest.rsplit_once(')').expect("a signature has parentheses").0;
-        let mut signature = Self {
-            text,
-            name: name.trim(),
-            parameters: Vec::new(),
-            positional: 0,
-            required: 0,
-            variadic: false,
-            any_keyword: false,
-        };
-        for part in split_parameters(inside) {
-            if part.starts_with("**") {
-                signature.any_keyword = true;
-            } else if let Some(name) = part.strip_prefix('*') {
-                signature.variadic |= !name.is_empty();
-            } else if part != "/" {
-                let (name, default) = match part.split_once('=') {
-                    Some((name, default)) => (name.trim(), Some(default)),
-                    None => (part, None),
-                };
-                signature.parameters.push(Parameter { name, required: default.is_none() });
-                if !signature.variadic {
-                    signature.positional = signature.parameters.len();
-                }
-            }
-        }
-        signature.required =
-            signature.parameters.iter().take(signature.positional).filter(|p| p.required).count();
-        signature
-    }
-
-    /// The numbers of arguments with which rhai may find the function.
-    fn counts(&self) -> std::ops::RangeInclusive<usize> {
-        let most = if self.variadic { MOST_VARIADIC } else { self.positional + 1 };
-        0..=most
-    }
-}
-
-/// Commas inside brackets and quotes do not separate parameters.
-fn split_parameters(text: &'static str) -> Vec<&'static str> {
-    let (mut parts, mut depth, mut quoted, mut start) = (Vec::new(), 0, false, 0);
-    for (at, c) in text.char_indices() {
-        match c {
-            '\'' => quoted = !quoted,
-            '(' | '[' | '{' if !quoted => depth += 1,
-            ')' | ']' | '}' if !quoted => depth -= 1,
-            ',' if depth == 0 && !quoted => {
-                parts.push(text[start..at].trim());
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(text[start..].trim());
-    parts.retain(|part| !part.is_empty());
-    parts
-}
-
-/// The most arguments of a function that takes any number.
-const MOST_VARIADIC: usize = 13;
 
 /// `kwargs(#{…})`: keywords, wherever they stand.
 #[derive(Clone)]
@@ -435,61 +345,6 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// What the REPL's help and the reference know of a native.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry {
-    /// The module, or the class for a method or attribute.
-    pub owner: &'static str,
-    /// `put(item, block=True, timeout=None)`, or the bare name of an attribute or constant.
-    pub signature: &'static str,
-    /// What it does.
-    pub doc: &'static str,
-}
-
-static ENTRIES: RwLock<BTreeMap<(&'static str, &'static str), &'static str>> = RwLock::new(BTreeMap::new());
-
-/// Everything that is documented, by owner and signature.
-pub fn entries() -> Vec<Entry> {
-    ENTRIES.read().iter().map(|(&(owner, signature), &doc)| Entry { owner, signature, doc }).collect()
-}
-
-/// The signature of a native function or method called `name`.
-pub fn signature_of(name: &str) -> Option<&'static str> {
-    let name = name.rsplit(['.', ':']).next().unwrap_or(name);
-    let entries = ENTRIES.read();
-    entries
-        .keys()
-        .map(|(_, signature)| *signature)
-        .find(|s| s.split('(').next() == Some(name) && s.contains('('))
-}
-
-/// Have objects of the class a method or attribute called `name`?
-pub fn has_method(class: &str, name: &str) -> bool {
-    let entries = ENTRIES.read();
-    entries.keys().any(|(owner, signature)| *owner == class && signature.split('(').next() == Some(name))
-}
-
-/// Is there a native function, and not only a method, called `name`?
-pub fn is_function(name: &str) -> bool {
-    let entries = ENTRIES.read();
-    entries.keys().any(|(owner, signature)| {
-        signature.split_once('(').is_some_and(|(own, _)| own == name) && MODULES.read().contains(owner)
-    })
-}
-
-/// Is the owner of an entry a module, and not a class?
-pub fn is_module(owner: &str) -> bool {
-    MODULES.read().contains(owner)
-}
-
-/// The owners that are modules.
-static MODULES: RwLock<std::collections::BTreeSet<&'static str>> =
-    RwLock::new(std::collections::BTreeSet::new());
-
-fn document(owner: &'static str, signature: &'static str, doc: &'static str) {
-    ENTRIES.write().insert((owner, signature), doc);
-}
-
 /// Puts a native under `name` into a rhai module, once for each number of arguments.
 fn define<F>(module: &mut Module, name: &str, receiver: Option<TypeId>, signature: &'static str, function: F)
 where
@@ -542,7 +397,7 @@ pub struct NativeModule {
 impl NativeModule {
     /// An empty module.
     pub fn new(name: &'static str) -> Self {
-        MODULES.write().insert(name);
+        add_module(name);
         Self { name, module: Module::new(), builtins: Module::new(), names: Vec::new() }
     }
 
