@@ -2,6 +2,7 @@
 
 mod error;
 mod interpreter;
+pub mod ipc;
 pub mod language;
 pub mod modules;
 pub mod observe;

@@ -11,11 +11,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+use rustix::thread::ClockId;
+use rustix::thread::futex::{self, WaitFlags, WaitvFlags};
 
 use super::deadlock;
 use super::site::Site;
 use super::spin::Spin;
-use super::sync::{Arc, AtomicU8, Condvar, Mutex, Ordering};
+use super::sync::{Arc, AtomicU8, AtomicU32, Condvar, Mutex, Ordering};
 use super::thread::{Running, Thread, ThreadState, with_running};
 use super::tick::{count_ticks, take_interrupt};
 
@@ -98,6 +101,15 @@ pub enum Until<'a> {
     Readable(BorrowedFd<'a>),
     /// A file descriptor that can be written.
     Writable(BorrowedFd<'a>),
+    /// A word in memory that processes share differs from what was `seen`, and [`wake_word`] was called. The wait
+    /// may also end, as if notified, when nothing has changed: a process that was killed may have taken the
+    /// wake-up with it, so it is never longer than half a second.
+    Changed {
+        /// The word.
+        word: &'a AtomicU32,
+        /// Its value when the caller decided to wait.
+        seen: u32,
+    },
 }
 
 const IDLE: u8 = 0;
@@ -167,6 +179,8 @@ pub(super) struct Parker {
 struct ParkState {
     /// Set while the thread sleeps in poll(2) instead of on the condition variable.
     polling: Option<Arc<OwnedFd>>,
+    /// Set while the thread sleeps in futex_waitv(2): counted up by whoever wakes it.
+    on_word: Option<Arc<AtomicU32>>,
     /// The deadlock detector wants the thread to look round.
     recheck: bool,
 }
@@ -178,6 +192,10 @@ impl Parker {
         if let Some(event) = &state.polling {
             // An eventfd write of 1 fails only when its counter is full, and then it is readable already.
             let _ = rustix::io::write(event, &1u64.to_ne_bytes());
+        }
+        if let Some(word) = &state.on_word {
+            word.fetch_add(1, Ordering::Release);
+            wake_word(word, 1);
         }
         drop(state);
         self.wake.notify_all();
@@ -236,6 +254,11 @@ fn block_thread(
         }
         Until::Readable(fd) => poll_fd(running, *fd, PollFlags::IN, deadline),
         Until::Writable(fd) => poll_fd(running, *fd, PollFlags::OUT, deadline),
+        Until::Changed { word, seen } => {
+            let mut spin = Spin::new();
+            while word.load(Ordering::Acquire) == *seen && spin.once() {}
+            sleep_on_word(running, word, *seen, deadline)
+        }
     };
     thread.counters().add_blocked(since.elapsed());
     runtime.gil().acquire(thread);
@@ -319,6 +342,74 @@ fn poll_fd(
     result
 }
 
+/// The longest sleep on a word that processes share.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// The same where the system cannot wait for two words at once (before Linux 5.16), so that Ctrl-C has to wait.
+const LOOK_OFTEN: Duration = Duration::from_millis(50);
+
+fn sleep_on_word(
+    running: &Running,
+    word: &AtomicU32,
+    seen: u32,
+    deadline: Option<Instant>,
+) -> Result<Woken, Interrupt> {
+    let thread = &*running.thread;
+    let own = Arc::new(AtomicU32::new(0));
+    thread.parker.lock.lock().on_word = Some(Arc::clone(&own));
+    let result = match take_interrupt(running) {
+        Err(interrupt) => Err(interrupt),
+        Ok(()) => {
+            let woken = wait_for_words(word, seen, Some(&own), deadline);
+            take_interrupt(running).map(|()| woken)
+        }
+    };
+    thread.parker.lock.lock().on_word = None;
+    result
+}
+
+/// Sleeps while `word` is `seen` and `own` is 0, until the deadline or until it is time to look again.
+fn wait_for_words(word: &AtomicU32, seen: u32, own: Option<&AtomicU32>, deadline: Option<Instant>) -> Woken {
+    let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    let until = |longest: Duration| {
+        let left = deadline.map_or(longest, |d| d.saturating_duration_since(Instant::now()).min(longest));
+        Timespec::try_from(left).ok()
+    };
+    // SAFETY: a private word of this process and one in shared memory, both alive for as long as the call.
+    let shared = WaitFlags::SIZE_U32;
+    let mut waits = [futex_wait(word, seen, shared), futex_wait(word, seen, shared)];
+    let count = match own {
+        Some(own) => {
+            waits[1] = futex_wait(own, 0, shared | WaitFlags::PRIVATE);
+            2
+        }
+        None => 1,
+    };
+    let longest = until(LOOK_AGAIN).map(|left| monotonic_now() + left);
+    let slept = futex::waitv(&waits[..count], WaitvFlags::empty(), longest.as_ref(), ClockId::Monotonic);
+    if slept == Err(Errno::NOSYS) {
+        let _ = futex::wait(word, futex::Flags::empty(), seen, until(LOOK_OFTEN).as_ref());
+    }
+    if word.load(Ordering::Acquire) == seen && is_over() { Woken::TimedOut } else { Woken::Notified }
+}
+
+fn monotonic_now() -> Timespec {
+    rustix::time::clock_gettime(rustix::time::ClockId::Monotonic)
+}
+
+fn futex_wait(word: &AtomicU32, value: u32, flags: WaitFlags) -> futex::Wait {
+    let mut wait = futex::Wait::new();
+    wait.val = u64::from(value);
+    wait.uaddr = futex::WaitPtr::new(word.as_ptr().cast());
+    wait.flags = flags;
+    wait
+}
+
+/// Wakes up to `waiters` threads, of any process, that wait for `word` to change.
+pub fn wake_word(word: &AtomicU32, waiters: u32) {
+    // It fails for addresses that are no words only.
+    let _ = futex::wake(word, futex::Flags::empty(), waiters.min(i32::MAX as u32));
+}
+
 fn poll_once(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Woken {
     loop {
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
@@ -337,6 +428,7 @@ fn block_foreign(until: &Until<'_>, deadline: Option<Instant>) -> Woken {
         Until::Notified(waiter) => waiter,
         Until::Readable(fd) => return poll_once(&mut [PollFd::new(fd, PollFlags::IN)], deadline),
         Until::Writable(fd) => return poll_once(&mut [PollFd::new(fd, PollFlags::OUT)], deadline),
+        Until::Changed { word, seen } => return wait_for_words(word, *seen, None, deadline),
     };
     let mut park = waiter.parker.lock.lock();
     while !waiter.is_notified() {

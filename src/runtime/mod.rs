@@ -18,7 +18,9 @@ mod thread;
 mod tick;
 mod worker;
 
-pub use blocking::{Interrupt, Reason, Resource, Until, Waiter, Woken, block, detached, sleep_for};
+pub use blocking::{
+    Interrupt, Reason, Resource, Until, Waiter, Woken, block, detached, sleep_for, wake_word,
+};
 pub use deadlock::OnDeadlock;
 pub use gil::{Gil, GilCounters, GilMode};
 pub use monitor::{Monitor, Wait, WaitQueue};

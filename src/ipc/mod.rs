@@ -1,0 +1,22 @@
+//! Between processes: shared memory and what lives in it.
+//!
+//! The processes of one program form a family. They map one [`arena`], a memory file without a name, in which a
+//! [`Shared`] object is known by its offset; a [`Guard`] protects the state of such an object for the length of
+//! a few instructions and is freed by the kernel if its holder is killed; a [`Monitor`] is such a state together
+//! with those who wait for it to change.
+
+pub mod arena;
+mod guard;
+mod monitor;
+mod shared;
+
+pub use guard::{Guard, Held};
+pub use monitor::{Attempt, Monitor};
+pub use shared::{Shared, Zeroed, release_all, share_with_fork, unshare};
+
+/// To be called in a process that was just forked, before it touches anything of this module: it is another
+/// process now, its thread is another thread, and it holds none of its parent's references.
+pub fn after_fork() {
+    guard::after_fork();
+    shared::after_fork();
+}
