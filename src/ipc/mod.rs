@@ -6,10 +6,13 @@
 //! with those who wait for it to change.
 
 pub mod arena;
+mod child;
+pub mod fork_server;
 mod guard;
 mod monitor;
 mod shared;
 
+pub use child::Child;
 pub use guard::{Guard, Held};
 pub use monitor::{Attempt, Monitor};
 pub use shared::{Shared, Zeroed, release_all, share_with_fork, unshare};

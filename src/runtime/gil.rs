@@ -196,6 +196,12 @@ impl Gil {
         self.switch_interval_ns.store((interval.as_nanos() as u64).max(1), Ordering::Relaxed);
     }
 
+    /// In a forked child: nobody waits for the lock, and `only`, the one thread, holds it.
+    pub(super) fn after_fork(&self, only: &Thread) {
+        *self.state.lock() = State::default();
+        self.acquire(only);
+    }
+
     /// What the lock did so far.
     pub fn counters(&self) -> GilCounters {
         self.state.lock().counters

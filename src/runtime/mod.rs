@@ -6,6 +6,7 @@
 
 mod blocking;
 mod deadlock;
+mod fork;
 mod gil;
 mod monitor;
 pub mod primitives;

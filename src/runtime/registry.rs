@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::blocking::{Interrupt, Reason};
 use super::deadlock::OnDeadlock;
+use super::fork::Rest;
 use super::gil::{Gil, GilMode};
 use super::monitor::{Monitor, Wait, WaitQueue};
 use super::site::Site;
@@ -43,6 +44,7 @@ pub struct Runtime {
     thread_numbers: AtomicU64,
     stack_size: AtomicUsize,
     synchronise: fn(),
+    pub(super) rest: Rest,
 }
 
 impl Runtime {
@@ -60,6 +62,7 @@ impl Runtime {
             thread_numbers: AtomicU64::new(0),
             stack_size: AtomicUsize::new(DEFAULT_STACK_SIZE),
             synchronise,
+            rest: Rest::default(),
         })
     }
 
@@ -71,6 +74,25 @@ impl Runtime {
     /// What a deadlock leads to.
     pub fn on_deadlock(&self) -> OnDeadlock {
         self.on_deadlock
+    }
+
+    pub(super) fn rest(&self) -> &Rest {
+        &self.rest
+    }
+
+    /// In a forked child: forgets every thread but the calling one, which becomes the main thread.
+    pub(super) fn become_only_thread(self: &Arc<Self>) {
+        let only = thread::current().unwrap_or_else(|| Thread::new(self, "MainThread", false));
+        only.set_native_id();
+        {
+            let mut registry = self.registry.enter();
+            // Not dropped: the last reference to another thread's record may lead to anything of its values.
+            std::mem::forget(std::mem::take(&mut *registry));
+            registry.alive.push(Arc::clone(&only));
+        }
+        self.runnable.store(1, Ordering::SeqCst);
+        *self.main.lock() = Some(Arc::clone(&only));
+        self.gil.after_fork(&only);
     }
 
     pub(super) fn synchronise(&self) {

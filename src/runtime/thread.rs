@@ -38,6 +38,8 @@ impl Attention {
     pub const KEYBOARD_INTERRUPT: Self = Self(2);
     /// The program is over: stop at the next safepoint.
     pub const STOP: Self = Self(4);
+    /// Another thread is about to fork: rest at the next safepoint.
+    pub const REST: Self = Self(8);
 }
 
 /// What a thread is doing.
@@ -218,6 +220,12 @@ impl Thread {
         self.waiting_for_gil.load(Ordering::Relaxed)
     }
 
+    /// The OS thread that runs it is another one, in a forked child.
+    pub(super) fn set_native_id(&self) {
+        let native = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        self.native_id.store(native, Ordering::Relaxed);
+    }
+
     pub(super) fn set_waiting_for_gil(&self, waiting: bool) {
         self.waiting_for_gil.store(waiting, Ordering::Relaxed);
     }
@@ -297,8 +305,7 @@ pub fn current() -> Option<Arc<Thread>> {
 
 /// Makes the calling OS thread run `thread`, without the lock yet.
 pub(super) fn attach(thread: &Arc<Thread>) {
-    let native = rustix::thread::gettid().as_raw_nonzero().get() as u32;
-    thread.native_id.store(native, Ordering::Relaxed);
+    thread.set_native_id();
     let budget = thread.runtime.gil().tick_budget();
     let running = Box::new(Running {
         thread: Arc::clone(thread),

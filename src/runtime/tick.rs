@@ -39,6 +39,9 @@ fn look_up(running: &Running) -> Result<(), Interrupt> {
         running.budget.set(gil.tick_budget());
         running.granted.set(gil.tick_budget());
     }
+    if thread.has(Attention::REST) {
+        thread.runtime().rest().pause(thread);
+    }
     take_interrupt(running)?;
     if stack::pointer() <= running.stack_limit {
         return Err(Interrupt::StackExhausted);

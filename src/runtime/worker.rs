@@ -49,6 +49,11 @@ pub(super) fn run(job: Job, stack_size: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// In a forked child: the parked threads are not there.
+pub(super) fn after_fork() {
+    std::mem::forget(std::mem::take(&mut *PARKED.lock()));
+}
+
 fn serve(first: Job, stack_size: usize) {
     first();
     // Made only now: a thousand threads that sleep in their first job need no channels.

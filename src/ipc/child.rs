@@ -1,0 +1,85 @@
+//! A child process and its end.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
+
+use crate::runtime::sync::Mutex;
+use crate::runtime::{Interrupt, Reason, Site, Until, block};
+
+/// A child of this process, which alone waits for it.
+pub struct Child {
+    pid: Pid,
+    pidfd: OwnedFd,
+    exit: Mutex<Option<i32>>,
+}
+
+impl Child {
+    /// The child with that number, which has not been waited for.
+    ///
+    /// # Errors
+    /// The system's, when there is no such process or no further descriptor.
+    pub fn new(pid: Pid) -> io::Result<Self> {
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(Self { pid, pidfd, exit: Mutex::default() })
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// A descriptor that can be read once the child has ended.
+    pub fn sentinel(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// How it ended: its status, or the negative number of the signal that ended it; nothing while it runs. A
+    /// child that has ended is thereby reaped.
+    pub fn exit_code(&self) -> Option<i32> {
+        let mut exit = self.exit.lock();
+        if exit.is_none() {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            *exit = match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
+                Ok(None) => None,
+                Ok(Some(status)) => {
+                    status.exit_status().or_else(|| status.terminating_signal().map(|signal| -signal))
+                }
+                // Somebody else waited for it: `os::wait()`. How it ended is lost.
+                Err(_) => Some(255),
+            };
+        }
+        *exit
+    }
+
+    /// Blocks until the child has ended, or until `deadline`; false in the latter case.
+    ///
+    /// # Errors
+    /// [`Interrupt`].
+    pub fn wait(&self, deadline: Option<Instant>, site: Site) -> Result<bool, Interrupt> {
+        if self.exit_code().is_some() {
+            return Ok(true);
+        }
+        let reason = Reason::External("a process to end");
+        block(Until::Readable(self.pidfd.as_fd()), reason, deadline, site)?;
+        Ok(self.exit_code().is_some())
+    }
+
+    /// Sends the child a signal; one that has ended does not mind.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        if self.exit.lock().is_some() {
+            return Ok(());
+        }
+        match pidfd_send_signal(&self.pidfd, signal) {
+            Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! fork(2) and the threads: what must hold before, and what must be put right in the child.
+//!
+//! Only the thread that forks exists in the child, but memory is as all threads left it: a mutex that another
+//! thread held stays locked for ever. So before a fork the others come to rest: those that compute stop at
+//! their next safepoint, and then every OS thread of the process is seen asleep in the kernel, where none is in
+//! the middle of one of our short critical sections. CPython gets the first half from its lock.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::registry::Runtime;
+use super::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
+use super::thread::{self, Attention, Thread};
+use super::worker;
+
+/// How long a fork waits for the other threads to rest. One that sits in a long native call is then left where it
+/// is; it holds none of the runtime's locks there.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Stops threads at their safepoints while one of them forks.
+#[derive(Default)]
+pub(super) struct Rest {
+    wanted: AtomicBool,
+    lock: Mutex<()>,
+    over: Condvar,
+}
+
+impl Rest {
+    /// At a safepoint of a thread that was asked to rest: sleeps until the fork is done.
+    pub(super) fn pause(&self, thread: &Thread) {
+        let mut lock = self.lock.lock();
+        while self.wanted.load(Ordering::Acquire) {
+            self.over.wait(&mut lock);
+        }
+        drop(lock);
+        thread.clear(Attention::REST);
+    }
+
+    fn end(&self) {
+        let lock = self.lock.lock();
+        self.wanted.store(false, Ordering::Release);
+        drop(lock);
+        self.over.notify_all();
+    }
+}
+
+impl Runtime {
+    /// Calls `f` while every other thread of the process rests, so that it may fork. In the child, call
+    /// [`Runtime::after_fork`] first of all.
+    pub fn at_rest<R>(&self, f: impl FnOnce() -> R) -> R {
+        if !has_other_tasks() {
+            return f();
+        }
+        self.rest.wanted.store(true, Ordering::Release);
+        let current = thread::current();
+        for other in self.threads() {
+            if current.as_ref().is_none_or(|current| !Arc::ptr_eq(current, &other)) {
+                other.ask(Attention::REST);
+            }
+        }
+        let patience = Instant::now() + PATIENCE;
+        let mut quiet = 0;
+        // Twice in a row: one look may fall between two sleeps of a thread that is waking up.
+        while quiet < 2 && Instant::now() < patience {
+            quiet = if other_tasks_sleep() { quiet + 1 } else { 0 };
+            std::thread::yield_now();
+        }
+        let result = f();
+        self.rest.end();
+        result
+    }
+
+    /// In a forked child: the calling thread is the only one and the main thread, and it has the lock.
+    pub fn after_fork(self: &Arc<Self>) {
+        worker::after_fork();
+        self.rest.wanted.store(false, Ordering::Release);
+        self.become_only_thread();
+    }
+}
+
+/// The scheduling state of every other OS thread of this process.
+fn other_tasks() -> impl Iterator<Item = char> {
+    let own = rustix::thread::gettid().as_raw_nonzero().to_string();
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    tasks.filter(move |task| *task.file_name() != *own).filter_map(|task| {
+        let stat = fs::read_to_string(task.path().join("stat")).ok()?;
+        // The command's name, in parentheses, may contain anything.
+        stat.rsplit(')').next()?.trim_start().chars().next()
+    })
+}
+
+fn has_other_tasks() -> bool {
+    other_tasks().next().is_some()
+}
+
+fn other_tasks_sleep() -> bool {
+    other_tasks().all(|state| !matches!(state, 'R' | 'D'))
+}
