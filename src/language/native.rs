@@ -175,6 +175,11 @@ impl<'c, 'a, 'd> Call<'c, 'a, 'd> {
         self.keywords.as_mut()?.remove(name).map(Dynamic::flatten)
     }
 
+    /// Was a keyword given, and not taken yet?
+    pub fn has_keyword(&self, name: &str) -> bool {
+        self.keywords.as_ref().is_some_and(|keywords| keywords.contains_key(name))
+    }
+
     /// How many arguments were given by position.
     pub fn positional(&self) -> usize {
         self.args.len()
@@ -447,7 +452,9 @@ impl NativeModule {
     ) -> &mut Self {
         document(self.name, name, doc);
         self.names.push(name);
-        self.module.set_var(name, value.into());
+        let value = value.into();
+        self.builtins.set_var(format!("{}.{name}", self.name), value.clone());
+        self.module.set_var(name, value);
         self
     }
 

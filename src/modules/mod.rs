@@ -10,6 +10,7 @@ pub mod json;
 pub mod os;
 pub mod queue;
 pub mod random;
+pub mod socket;
 pub mod sys;
 pub mod threading;
 pub mod time;
@@ -28,6 +29,7 @@ pub fn all(realm: &Realm) -> Vec<NativeModule> {
         random::module(),
         json::module(),
         io::module(),
+        socket::module(),
     ];
     all.extend(os::modules(realm));
     all

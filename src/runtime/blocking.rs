@@ -110,6 +110,15 @@ pub enum Until<'a> {
         /// Its value when the caller decided to wait.
         seen: u32,
     },
+    /// A file descriptor that is ready for one of `flags`, or [`Waiter::wake`]: somebody closed it meanwhile.
+    Ready {
+        /// The descriptor; the caller keeps it open.
+        fd: BorrowedFd<'a>,
+        /// What it is to be ready for.
+        flags: PollFlags,
+        /// Who calls the wait off.
+        closed: &'a Waiter,
+    },
 }
 
 const IDLE: u8 = 0;
@@ -252,8 +261,9 @@ fn block_thread(
             }
             sleep(running, waiter, deadline, stuck)
         }
-        Until::Readable(fd) => poll_fd(running, *fd, PollFlags::IN, deadline),
-        Until::Writable(fd) => poll_fd(running, *fd, PollFlags::OUT, deadline),
+        Until::Readable(fd) => poll_fd(running, *fd, PollFlags::IN, None, deadline),
+        Until::Writable(fd) => poll_fd(running, *fd, PollFlags::OUT, None, deadline),
+        Until::Ready { fd, flags, closed } => poll_fd(running, *fd, *flags, Some(closed), deadline),
         Until::Changed { word, seen } => {
             let mut spin = Spin::new();
             while word.load(Ordering::Acquire) == *seen && spin.once() {}
@@ -317,6 +327,7 @@ fn poll_fd(
     running: &Running,
     fd: BorrowedFd<'_>,
     flags: PollFlags,
+    closed: Option<&Waiter>,
     deadline: Option<Instant>,
 ) -> Result<Woken, Interrupt> {
     let thread = &*running.thread;
@@ -329,6 +340,9 @@ fn poll_fd(
     let result = loop {
         if let Err(interrupt) = take_interrupt(running) {
             break Err(interrupt);
+        }
+        if closed.is_some_and(Waiter::is_notified) {
+            break Ok(Woken::Notified);
         }
         let mut fds =
             [PollFd::from_borrowed_fd(fd, flags), PollFd::from_borrowed_fd(event.as_fd(), PollFlags::IN)];
@@ -429,6 +443,7 @@ fn block_foreign(until: &Until<'_>, deadline: Option<Instant>) -> Woken {
         Until::Readable(fd) => return poll_once(&mut [PollFd::new(fd, PollFlags::IN)], deadline),
         Until::Writable(fd) => return poll_once(&mut [PollFd::new(fd, PollFlags::OUT)], deadline),
         Until::Changed { word, seen } => return wait_for_words(word, *seen, None, deadline),
+        Until::Ready { fd, flags, .. } => return poll_once(&mut [PollFd::new(fd, *flags)], deadline),
     };
     let mut park = waiter.parker.lock.lock();
     while !waiter.is_notified() {

@@ -72,6 +72,8 @@ pub static CLASSES: &[Class] = &[
     of("json", "JSONDecodeError", "ValueError"),
     of("queue", "Empty", "Exception"),
     of("queue", "Full", "Exception"),
+    of("socket", "gaierror", "OSError"),
+    of("socket", "herror", "OSError"),
     of("threading", "BrokenBarrierError", "RuntimeError"),
     of("multiprocessing", "ProcessError", "Exception"),
     of("multiprocessing", "BufferTooShort", "ProcessError"),

@@ -61,26 +61,26 @@ impl Exception {
     /// An `OSError` or the subclass that CPython has for the error number.
     pub fn from_io(error: &std::io::Error, path: Option<&str>) -> Self {
         let class = Class::known(class_of_io(error));
-        let number = error.raw_os_error();
-        let text = match number {
-            Some(number) => {
-                let text = error.to_string();
-                let text = text.split(" (os error").next().unwrap_or_default().to_string();
-                format!("[Errno {number}] {text}")
-            }
-            None => error.to_string(),
+        let text = error.to_string();
+        let text = text.split(" (os error").next().unwrap_or_default();
+        let suffix = path.map(|path| format!(": '{path}'")).unwrap_or_default();
+        let exception = match error.raw_os_error() {
+            Some(number) => Self::numbered(class, number, text, &suffix),
+            None => Self::new(class, format!("{text}{suffix}")),
         };
-        let message = match path {
-            Some(path) => format!("{text}: '{path}'"),
-            None => text,
-        };
-        let exception = Self::new(class, message);
-        if let Some(number) = number {
-            exception.set_attribute("errno", i64::from(number).into());
-        }
         if let Some(path) = path {
             exception.set_attribute("filename", path.to_string().into());
         }
+        exception
+    }
+
+    /// An exception whose arguments are a number and its text, as those of OSError are; `suffix` follows in the
+    /// message.
+    pub fn numbered(class: &'static Class, number: i32, text: &str, suffix: &str) -> Self {
+        let args = vec![i64::from(number).into(), text.to_string().into()];
+        let exception = Self::with_args(class, format!("[Errno {number}] {text}{suffix}"), args);
+        exception.set_attribute("errno", i64::from(number).into());
+        exception.set_attribute("strerror", text.to_string().into());
         exception
     }
 
@@ -223,6 +223,8 @@ fn class_of_io(error: &std::io::Error) -> &'static str {
         Kind::WouldBlock => "BlockingIOError",
         _ => match error.raw_os_error() {
             Some(libc::ECHILD) => "ChildProcessError",
+            Some(libc::EINPROGRESS | libc::EALREADY) => "BlockingIOError",
+            Some(libc::ESHUTDOWN) => "BrokenPipeError",
             Some(libc::ESRCH) => "ProcessLookupError",
             _ => "OSError",
         },

@@ -218,6 +218,10 @@ impl File {
                     }
                     Ok(_) => size = (size * 2).min(LARGEST_READ),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    // A socket's, which others read as well and were quicker.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock && inner.waits_for.is_some() => {
+                        return Ok(Step::Wait(descriptor));
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -370,6 +374,9 @@ impl Inner {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(count) => state.unwritten.skip(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.waits_for.is_some() => {
+                    return Ok(Step::Wait(Arc::clone(descriptor)));
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -106,18 +106,22 @@ pub fn decode_utf8(bytes: &[u8]) -> Outcome<Cow<'_, str>> {
 
 fn open(call: &mut Call) -> Outcome<Dynamic> {
     let path = path_argument(call, 0)?;
-    let format = format_arguments(call)?;
+    let mode = call.optional_text(1)?;
+    let format = format_arguments(call, mode.as_deref().unwrap_or("r"), 2)?;
     let options = format.mode.options();
     let opened = detached(|| File::new(options.open(&path)?, path.clone(), format));
     Ok(Dynamic::from(opened.map_err(|error| raise_io(&error, Some(&path)))?))
 }
 
-fn format_arguments(call: &mut Call) -> Outcome<Format> {
-    let mode = call.optional_text(1)?;
-    let mut format = Format::of_mode(mode.as_deref().unwrap_or("r"))?;
-    let buffering = call.int_or(2, -1)?;
-    let (encoding, errors) = (call.optional_text(3)?, call.optional_text(4)?);
-    let newline = call.optional_text(5)?;
+/// The parameters `buffering, encoding, errors, newline` of a function that opens a file, from `first` on.
+///
+/// # Errors
+/// ValueError, TypeError, LookupError.
+pub fn format_arguments(call: &mut Call, mode: &str, first: usize) -> Outcome<Format> {
+    let mut format = Format::of_mode(mode)?;
+    let buffering = call.int_or(first, -1)?;
+    let (encoding, errors) = (call.optional_text(first + 1)?, call.optional_text(first + 2)?);
+    let newline = call.optional_text(first + 3)?;
     if format.mode.is_binary {
         let given = [("an encoding", &encoding), ("an errors", &errors), ("a newline", &newline)];
         if let Some((what, _)) = given.into_iter().find(|(_, argument)| argument.is_some()) {

@@ -1,5 +1,6 @@
 //! `os`: the process, its environment, and the file system.
 
+pub mod descriptors;
 pub mod environment;
 mod files;
 pub mod path;
