@@ -3,15 +3,17 @@
 //! The processes of one program form a family. They map one [`arena`], a memory file without a name, in which a
 //! [`Shared`] object is known by its offset; a [`Guard`] protects the state of such an object for the length of
 //! a few instructions and is freed by the kernel if its holder is killed; a [`Monitor`] is such a state together
-//! with those who wait for it to change.
+//! with those who wait for it to change; a [`Channel`] carries messages.
 
 pub mod arena;
+mod channel;
 mod child;
 pub mod fork_server;
 mod guard;
 mod monitor;
 mod shared;
 
+pub use channel::{Channel, SendError};
 pub use child::Child;
 pub use guard::{Guard, Held};
 pub use monitor::{Attempt, Monitor};

@@ -17,6 +17,7 @@ use rustix::thread::futex::{self, WaitFlags, WaitvFlags};
 
 use super::deadlock;
 use super::site::Site;
+use super::sleepers::Sleepers;
 use super::spin::Spin;
 use super::sync::{Arc, AtomicU8, AtomicU32, Condvar, Mutex, Ordering};
 use super::thread::{Running, Thread, ThreadState, with_running};
@@ -118,6 +119,15 @@ pub enum Until<'a> {
         flags: PollFlags,
         /// Who calls the wait off.
         closed: &'a Waiter,
+    },
+    /// [`Until::Changed`] with a record of who really sleeps: who changes the word calls [`Sleepers::wake_one`].
+    Passed {
+        /// The word.
+        word: &'a AtomicU32,
+        /// Its value when the caller decided to wait.
+        seen: u32,
+        /// Who sleeps on it.
+        sleepers: &'a Sleepers,
     },
 }
 
@@ -265,9 +275,18 @@ fn block_thread(
         Until::Writable(fd) => poll_fd(running, *fd, PollFlags::OUT, None, deadline),
         Until::Ready { fd, flags, closed } => poll_fd(running, *fd, *flags, Some(closed), deadline),
         Until::Changed { word, seen } => {
-            let mut spin = Spin::new();
-            while word.load(Ordering::Acquire) == *seen && spin.once() {}
+            spin_on_word(word, *seen);
             sleep_on_word(running, word, *seen, deadline)
+        }
+        Until::Passed { word, seen, sleepers } => {
+            if spin_on_word(word, *seen) {
+                take_interrupt(running).map(|()| Woken::Notified)
+            } else {
+                sleepers.enter();
+                let result = sleep_on_word(running, word, *seen, deadline);
+                sleepers.leave();
+                result
+            }
         }
     };
     thread.counters().add_blocked(since.elapsed());
@@ -354,6 +373,13 @@ fn poll_fd(
     };
     thread.parker.lock.lock().polling = None;
     result
+}
+
+/// A short spin until `word` is no longer `seen`; false if it still is.
+fn spin_on_word(word: &AtomicU32, seen: u32) -> bool {
+    let mut spin = Spin::new();
+    while word.load(Ordering::Acquire) == seen && spin.once() {}
+    word.load(Ordering::Acquire) != seen
 }
 
 /// The longest sleep on a word that processes share.
@@ -444,6 +470,15 @@ fn block_foreign(until: &Until<'_>, deadline: Option<Instant>) -> Woken {
         Until::Writable(fd) => return poll_once(&mut [PollFd::new(fd, PollFlags::OUT)], deadline),
         Until::Changed { word, seen } => return wait_for_words(word, *seen, None, deadline),
         Until::Ready { fd, flags, .. } => return poll_once(&mut [PollFd::new(fd, *flags)], deadline),
+        Until::Passed { word, seen, sleepers } => {
+            if spin_on_word(word, *seen) {
+                return Woken::Notified;
+            }
+            sleepers.enter();
+            let woken = wait_for_words(word, *seen, None, deadline);
+            sleepers.leave();
+            return woken;
+        }
     };
     let mut park = waiter.parker.lock.lock();
     while !waiter.is_notified() {

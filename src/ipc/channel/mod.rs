@@ -1,0 +1,362 @@
+//! A channel: messages from many senders to many receivers, of any process of the family.
+//!
+//! Senders and receivers have a guard each, so that they do not wait for one another. Messages lie in *segments*
+//! one after the other; a full segment leads to the next one, and a segment that was read is used again. What is
+//! too long for that lies in a block of its own, and only the block's place in the segment.
+//!
+//! Each end has a count, of the messages ever sent or received, and two places in the memory: the one of an even
+//! and the one of an odd count. To send, one writes the message behind the last one, notes the place behind it
+//! as that of the next count, and then stores the count: a message is there with that one store or not at all,
+//! so whoever is killed at any moment leaves the channel whole, and what he wrote beyond the last count is
+//! overwritten. Receiving is the same from the other side. The counts are also the words on which the others
+//! sleep.
+
+mod memory;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+
+use super::guard::Guard;
+use super::shared::{Shared, Zeroed};
+use crate::runtime::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::runtime::{Interrupt, Reason, Sleepers, Until, Wait, Woken, block};
+
+use memory::{Contents, Memory, Message, Place};
+
+/// The most messages in a channel without a bound of its own: CPython's `SEM_VALUE_MAX`.
+const MOST: u32 = i32::MAX as u32;
+
+/// What one side changes under its guard.
+#[repr(C, align(64))]
+struct Inner {
+    guard: Guard,
+    places: [Place; 2],
+    /// The other side's count when it was last read.
+    seen: AtomicU32,
+}
+
+/// What both sides look at.
+#[repr(C, align(64))]
+struct Outer {
+    /// How many messages were ever sent or received, modulo 2^32.
+    count: AtomicU32,
+    /// Who sleeps until it changes.
+    sleepers: Sleepers,
+}
+
+#[repr(C)]
+struct End {
+    inner: Inner,
+    outer: Outer,
+}
+
+impl End {
+    fn place(&self, count: u32) -> &Place {
+        &self.inner.places[count as usize % 2]
+    }
+
+    /// Makes what was sent or received up to `place` so.
+    fn commit(&self, count: u32, place: (u64, u64)) {
+        let next = count.wrapping_add(1);
+        self.place(next).set(place);
+        self.outer.count.store(next, Ordering::SeqCst);
+    }
+
+    fn wake_one(&self) {
+        self.outer.sleepers.wake_one(&self.outer.count);
+    }
+}
+
+#[repr(C)]
+struct State {
+    sending: End,
+    receiving: End,
+    memory: Memory,
+    capacity: AtomicU32,
+    /// Not used by the channel itself: see [`Channel::tag`].
+    tag: AtomicU64,
+}
+
+// SAFETY: zero is free guards, no messages, no memory; everything is an atomic, offsets are no pointers.
+unsafe impl Zeroed for State {
+    const KIND: u32 = 0x4348;
+
+    fn release(&self) {
+        while let Ok(Received { message, left }) = self.take(|_| ()) {
+            if let Some(block) = message {
+                self.memory.recycle_block(block);
+            }
+            if let Some(segment) = left {
+                self.memory.recycle_segment(segment);
+            }
+        }
+        let receiving = &self.receiving;
+        let (segment, _) = receiving.place(receiving.outer.count.load(Ordering::Relaxed)).get();
+        self.memory.release(segment);
+    }
+}
+
+/// What was taken out, or the count at which there was nothing.
+struct Received {
+    /// The block of a long message, which is the receiver's now.
+    message: Option<memory::Block>,
+    /// The segment before, if this was the first message of another one.
+    left: Option<u64>,
+}
+
+/// Why a message was not sent.
+#[derive(Debug)]
+pub enum SendError {
+    /// The wait was interrupted.
+    Interrupted(Interrupt),
+    /// The system has no more memory to share.
+    Memory(io::Error),
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interrupted(_) => f.write_str("interrupted"),
+            Self::Memory(error) => write!(f, "no memory to share: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SendError {}
+
+impl From<Interrupt> for SendError {
+    fn from(interrupt: Interrupt) -> Self {
+        Self::Interrupted(interrupt)
+    }
+}
+
+/// A handle of a channel. Clones are handles of the same one, and so are handles that other processes adopt.
+#[derive(Clone)]
+pub struct Channel {
+    state: Shared<State>,
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Channel({:#x}, {} messages)", self.place(), self.len())
+    }
+}
+
+impl Channel {
+    /// An empty channel that holds at most `capacity` messages; 2^31 - 1 if that is 0 or more than that.
+    ///
+    /// # Errors
+    /// The arena's.
+    pub fn new(capacity: u64) -> io::Result<Self> {
+        let state = Shared::<State>::new()?;
+        let capacity = u32::try_from(capacity).unwrap_or(MOST).min(MOST);
+        state.capacity.store(if capacity == 0 { MOST } else { capacity }, Ordering::Relaxed);
+        Ok(Self { state })
+    }
+
+    /// Takes over the reference that a message brought; nothing if there is no channel at that place.
+    pub fn adopt(place: u64) -> Option<Self> {
+        Shared::adopt(place).map(|state| Self { state })
+    }
+
+    /// A reference for a message that is about to be sent, and the place to send.
+    pub fn lend(&self) -> u64 {
+        self.state.lend()
+    }
+
+    /// Takes back the reference of a message that was not sent.
+    pub fn unlend(&self) {
+        self.state.unlend();
+    }
+
+    /// The channel's identity, the same in every process.
+    pub fn place(&self) -> u64 {
+        self.state.place()
+    }
+
+    /// How many messages it holds at most.
+    pub fn capacity(&self) -> u32 {
+        self.state.capacity.load(Ordering::Relaxed)
+    }
+
+    /// How many messages it holds at this moment.
+    pub fn len(&self) -> usize {
+        // Received before sent: never less than nothing.
+        let received = self.state.receiving.outer.count.load(Ordering::Acquire);
+        let sent = self.state.sending.outer.count.load(Ordering::Acquire);
+        sent.wrapping_sub(received).min(self.capacity()) as usize
+    }
+
+    /// Does it hold none at this moment?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Does it hold as many as it may?
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.capacity() as usize
+    }
+
+    /// A number that belongs to the channel and is the same for every process; 0 at first.
+    pub fn tag(&self) -> &AtomicU64 {
+        &self.state.tag
+    }
+
+    /// Sends a message; false when the wait for room was over first. When this returns true the message is in
+    /// shared memory and the sender may end.
+    ///
+    /// # Errors
+    /// [`SendError`]; the message is then not sent.
+    pub fn send(&self, message: &[u8], wait: &Wait) -> Result<bool, SendError> {
+        let state = &*self.state;
+        if wait.try_only && self.is_full() {
+            return Ok(false);
+        }
+        let message = state.memory.prepare(message).map_err(SendError::Memory)?;
+        let sent = self.send_prepared(&message, wait);
+        if let (Message::Block(block), Ok(false) | Err(_)) = (message, &sent) {
+            state.memory.recycle_block(block);
+        }
+        sent
+    }
+
+    fn send_prepared(&self, message: &Message<'_>, wait: &Wait) -> Result<bool, SendError> {
+        let state = &*self.state;
+        let attempt = || state.put(message).map_err(SendError::Memory);
+        let sent = wait_for(&state.receiving, wait, "room in a queue between processes", attempt, || {
+            !self.is_full()
+        })?;
+        if sent.is_some() {
+            state.sending.wake_one();
+        }
+        Ok(sent.is_some())
+    }
+
+    /// Takes the next message; nothing when the wait for one was over first.
+    ///
+    /// # Errors
+    /// [`Interrupt`]; nothing is then taken.
+    pub fn receive(&self, wait: &Wait) -> Result<Option<Vec<u8>>, Interrupt> {
+        self.receive_with(wait, |message| {
+            let mut copy = Vec::with_capacity(message.len());
+            memory::append(&mut copy, message);
+            copy
+        })
+    }
+
+    /// Takes the next message and hands it to `read`, which may do anything: nothing is locked.
+    ///
+    /// # Errors
+    /// [`Interrupt`]; nothing is then taken.
+    pub fn receive_with<R>(
+        &self,
+        wait: &Wait,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, Interrupt> {
+        let state = &*self.state;
+        let mut buffer = memory::Buffer::take();
+        let attempt = || {
+            Ok::<_, Interrupt>(state.take(|message| {
+                buffer.clear();
+                memory::append(&mut buffer, message);
+            }))
+        };
+        let received =
+            wait_for(&state.sending, wait, "an item in a queue between processes", attempt, || {
+                !self.is_empty()
+            })?;
+        let Some(received) = received else { return Ok(None) };
+        state.receiving.wake_one();
+        if let Some(segment) = received.left {
+            state.memory.recycle_segment(segment);
+        }
+        Ok(Some(match received.message {
+            None => read(&buffer),
+            Some(block) => read(state.memory.hold(block).bytes()),
+        }))
+    }
+}
+
+/// Tries `attempt`, which fails with the count of `end` at which it could not succeed, until it succeeds;
+/// nothing when the wait was over first. `is_more` tells whether another waiter could succeed as well.
+fn wait_for<R, E: From<Interrupt>>(
+    end: &End,
+    wait: &Wait,
+    what: &'static str,
+    mut attempt: impl FnMut() -> Result<Result<R, u32>, E>,
+    is_more: impl Fn() -> bool,
+) -> Result<Option<R>, E> {
+    let mut seen = match attempt()? {
+        Ok(result) => return Ok(Some(result)),
+        Err(_) if wait.try_only => return Ok(None),
+        Err(seen) => seen,
+    };
+    let Outer { count, sleepers } = &end.outer;
+    let result = loop {
+        let until = Until::Passed { word: count, seen, sleepers };
+        let woken = match block(until, Reason::External(what), wait.deadline, wait.site) {
+            Ok(woken) => woken,
+            Err(interrupt) => break Err(interrupt.into()),
+        };
+        match attempt() {
+            Ok(Ok(result)) => break Ok(Some(result)),
+            Ok(Err(_)) if woken == Woken::TimedOut => break Ok(None),
+            Ok(Err(now)) => seen = now,
+            Err(error) => break Err(error),
+        }
+    };
+    // The wake-up may have been meant for several, or came together with the end of this wait.
+    if is_more() {
+        end.wake_one();
+    }
+    result
+}
+
+impl State {
+    /// Puts a message behind the last one; fails with the receivers' count when there is no room.
+    fn put(&self, message: &Message<'_>) -> io::Result<Result<(), u32>> {
+        let (sending, receiving) = (&self.sending, &self.receiving);
+        let capacity = self.capacity.load(Ordering::Relaxed);
+        let _held = sending.inner.guard.lock();
+        let sent = sending.outer.count.load(Ordering::Relaxed);
+        if sent.wrapping_sub(sending.inner.seen.load(Ordering::Relaxed)) >= capacity {
+            let received = receiving.outer.count.load(Ordering::Acquire);
+            sending.inner.seen.store(received, Ordering::Relaxed);
+            if sent.wrapping_sub(received) >= capacity {
+                return Ok(Err(received));
+            }
+        }
+        let behind = self.memory.write(sending.place(sent).get(), message)?;
+        sending.commit(sent, behind);
+        Ok(Ok(()))
+    }
+
+    /// Takes the first message out, one that is not in a block of its own through `read`; fails with the
+    /// senders' count when there is none.
+    fn take(&self, read: impl FnOnce(&[u8])) -> Result<Received, u32> {
+        let (sending, receiving) = (&self.sending, &self.receiving);
+        let _held = receiving.inner.guard.lock();
+        let received = receiving.outer.count.load(Ordering::Relaxed);
+        if receiving.inner.seen.load(Ordering::Relaxed) == received {
+            let sent = sending.outer.count.load(Ordering::Acquire);
+            receiving.inner.seen.store(sent, Ordering::Relaxed);
+            if sent == received {
+                return Err(sent);
+            }
+        }
+        let from = receiving.place(received).get();
+        let found = self.memory.read(from);
+        let message = match found.contents {
+            Contents::Inline(bytes) => {
+                read(bytes);
+                None
+            }
+            Contents::Block(block) => Some(block),
+        };
+        receiving.commit(received, found.behind);
+        let left = (found.behind.0 != from.0 && from.0 != 0).then_some(from.0);
+        Ok(Received { message, left })
+    }
+}

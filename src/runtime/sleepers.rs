@@ -1,0 +1,47 @@
+//! Those who sleep on a word in memory that processes share, so that nobody is woken in vain.
+//!
+//! Who goes to sleep says so here, and who changes the word wakes one sleeper only if somebody said so since the
+//! last wake-up. A sleeper that leaves says it again for the others, and then looks whether there is something
+//! for them as well: so wake-ups pass from one to the next, each is one system call, and a change that nobody
+//! waits for makes none.
+
+use super::blocking::wake_word;
+use super::sync::{AtomicU32, Ordering};
+
+/// Who sleeps on a word. All zero is nobody.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct Sleepers {
+    /// How many there are; too many if one was killed in its sleep, which costs a system call now and then.
+    count: AtomicU32,
+    /// 1 if one of them wants to be woken and nobody has done so yet.
+    wanted: AtomicU32,
+}
+
+impl Sleepers {
+    /// Does nobody sleep?
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
+    /// The caller is about to sleep. It must look at the word once more afterwards, as futex(2) does.
+    pub(super) fn enter(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.wanted.store(1, Ordering::SeqCst);
+    }
+
+    /// The caller sleeps no longer. What it finds it takes, and then calls [`Sleepers::wake_one`] if there is
+    /// more.
+    pub(super) fn leave(&self) {
+        if self.count.fetch_sub(1, Ordering::Relaxed) > 1 {
+            self.wanted.store(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Wakes one of those who sleep on `word`, which the caller has changed by a sequentially consistent store.
+    pub fn wake_one(&self, word: &AtomicU32) {
+        if self.wanted.load(Ordering::SeqCst) != 0 && self.wanted.swap(0, Ordering::SeqCst) != 0 {
+            wake_word(word, 1);
+        }
+    }
+}
