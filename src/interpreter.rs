@@ -358,8 +358,10 @@ impl Interpreter {
 
     fn end(&self) -> Result<(), Error> {
         let runtime = &self.realm.runtime;
+        modules::pool::end_of_program(&self.realm);
         let joined = runtime.join_non_daemons();
         runtime.stop_others();
+        modules::pool::begin_run(&self.realm);
         match joined {
             Err(Interrupt::KeyboardInterrupt) => {
                 let class = crate::language::exception::Class::known("KeyboardInterrupt");

@@ -33,6 +33,12 @@ impl FunctionTable {
         self.0.read().get(name).cloned().unwrap_or_default()
     }
 
+    /// May the function called `name` be called with that many arguments, as far as is known?
+    fn accepts(&self, name: &str, given: usize) -> bool {
+        let table = self.0.read();
+        table.get(name).is_none_or(|known| known.iter().any(|params| params.len() == given))
+    }
+
     /// Is there a script function of that name?
     pub fn contains(&self, name: &str) -> bool {
         self.0.read().contains_key(name)
@@ -154,13 +160,13 @@ pub fn as_function(value: &Dynamic) -> Outcome<FnPtr> {
 }
 
 /// Checks the number of arguments of a script function, with CPython's message.
-fn check_count(function: &FnPtr, given: usize) -> Outcome<()> {
+pub(super) fn check_count(function: &FnPtr, given: usize) -> Outcome<()> {
     let Some(realm) = super::realm::current() else { return Ok(()) };
     let curried = function.curry().len();
-    let known = realm.functions.parameters(function.fn_name());
-    if known.is_empty() || known.iter().any(|params| params.len() == given + curried) {
+    if realm.functions.accepts(function.fn_name(), given + curried) {
         return Ok(());
     }
+    let known = realm.functions.parameters(function.fn_name());
     let Some(params) = known.iter().max_by_key(|params| params.len()) else { return Ok(()) };
     let own = params.get(curried.min(params.len())..).unwrap_or_default();
     let shown = super::exception::shown_name(function.fn_name());
@@ -168,7 +174,7 @@ fn check_count(function: &FnPtr, given: usize) -> Outcome<()> {
 }
 
 /// Puts keyword arguments into the places of the function's parameters.
-fn apply_keywords(
+pub(super) fn apply_keywords(
     table: &FunctionTable,
     function: &FnPtr,
     mut args: Vec<Dynamic>,

@@ -2,7 +2,7 @@
 
 use rhai::module_resolvers::{FileModuleResolver, ModuleResolversCollection, StaticModuleResolver};
 use rhai::packages::{Package, StandardPackage};
-use rhai::{Dynamic, Engine, FnPtr, Module, Shared};
+use rhai::{Dynamic, Engine, FnPtr, Module, NativeCallContext, Shared};
 
 use super::exception::{Outcome, interrupted, raise};
 use super::identity::{class_name, identity};
@@ -37,6 +37,10 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
         names.add(&module);
         all_builtins.combine(module.builtins);
         packages.push((module.name, module.module));
+    }
+    for (name, module) in packages.iter().filter(|(name, _)| name.contains('.')) {
+        // What `from concurrent import futures` makes of `futures::wait`.
+        engine.register_static_module(*name, module.clone().into());
     }
     for (name, module) in nest(packages) {
         let module: Shared<Module> = module.into();
@@ -210,15 +214,18 @@ fn native_function(name: &str) -> Option<Dynamic> {
     if !is_qualified && !native::is_function(name) {
         return None;
     }
-    let called = name.to_string();
-    let function = FnPtr::from_dyn_fn(
-        name.rsplit('.').next().unwrap_or(name).to_string(),
-        Box::new(move |context, args| {
+    let short = name.rsplit('.').next().unwrap_or(name);
+    let make = |shown: String| {
+        let called = name.to_string();
+        let body = move |context: NativeCallContext, args: &mut [&mut Dynamic]| {
             let mut args: Vec<Dynamic> = args.iter_mut().map(|arg| arg.take()).collect();
             let mut args: Vec<&mut Dynamic> = args.iter_mut().collect();
             context.call_native_fn_raw(&called, false, &mut args)
-        }),
-    );
+        };
+        FnPtr::from_dyn_fn(shown, Box::new(body))
+    };
+    // Rhai has no function pointer of a name that is special to its parser, such as `print`.
+    let function = make(short.into()).or_else(|_| make(format!("{short}_")));
     function.ok().map(Dynamic::from)
 }
 

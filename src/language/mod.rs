@@ -6,6 +6,8 @@ mod cell;
 pub mod dict;
 pub mod engine;
 pub mod exception;
+pub mod function;
+pub mod generator;
 pub mod identity;
 pub mod list;
 pub mod modules;

@@ -66,8 +66,7 @@ impl<'c, 'a, 'd> Call<'c, 'a, 'd> {
         let keywords = if let Some(keywords) = value.read_lock::<Keywords>() {
             keywords.0.clone()
         } else if last >= self.signature.required
-            && (!self.signature.variadic
-                || !self.signature.parameters.is_empty() && self.signature.positional == 0)
+            && (!self.signature.variadic || self.signature.parameters.len() > self.signature.positional)
             && value.is_map()
         {
             match value.as_map_ref() {
@@ -84,8 +83,9 @@ impl<'c, 'a, 'd> Call<'c, 'a, 'd> {
     }
 
     fn names_keywords(&self, map: &Map) -> bool {
-        !map.is_empty()
-            && map.keys().all(|key| self.signature.parameters.iter().any(|p| p.name == key.as_str()))
+        // Only those behind the arguments of any number: the others are given in front of them.
+        let keywords = &self.signature.parameters[self.signature.positional..];
+        !map.is_empty() && map.keys().all(|key| keywords.iter().any(|p| p.name == key.as_str()))
     }
 
     fn check(&self) -> Outcome<()> {
@@ -452,10 +452,14 @@ impl NativeModule {
     ) -> &mut Self {
         document(self.name, name, doc);
         self.names.push(name);
-        let value = value.into();
+        self.set_constant(name, value.into());
+        self
+    }
+
+    /// Makes a constant known as the module's, and under its qualified name, which is what importing it means.
+    fn set_constant(&mut self, name: &str, value: Dynamic) {
         self.builtins.set_var(format!("{}.{name}", self.name), value.clone());
         self.module.set_var(name, value);
-        self
     }
 
     /// Makes a type's values handles: they compare by identity and print as their class says.
@@ -548,7 +552,7 @@ impl NativeModule {
                 make(call.rest(0))
             });
             let value = Dynamic::from(super::types::Type::Exception(class));
-            self.module.set_var(class.name, value.clone());
+            self.set_constant(class.name, value.clone());
             self.builtins.set_var(class.name, value);
             self.names.push(class.name);
         }

@@ -4,10 +4,12 @@ use crate::language::native::NativeModule;
 use crate::language::realm::Realm;
 use crate::language::{builtins, operators};
 
+pub mod concurrent;
 pub mod gil;
 pub mod io;
 pub mod json;
 pub mod os;
+pub mod pool;
 pub mod queue;
 pub mod random;
 pub mod socket;
@@ -32,5 +34,6 @@ pub fn all(realm: &Realm) -> Vec<NativeModule> {
         socket::module(),
     ];
     all.extend(os::modules(realm));
+    all.extend(concurrent::futures::modules());
     all
 }

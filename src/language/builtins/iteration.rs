@@ -10,10 +10,11 @@ use super::bytearray::ByteArray;
 use super::limits::check_items;
 use super::range::{InclusiveSlice, Range, Slice};
 use crate::language::dict::Dict;
-use crate::language::exception::{Class, Exception, Outcome, raise};
-use crate::language::identity::Handle;
+use crate::language::exception::{Outcome, exception_of, raise};
+use crate::language::generator::{self, item_or_stop};
+use crate::language::identity::{Handle, class_name};
 use crate::language::list::List;
-use crate::language::native::NativeModule;
+use crate::language::native::{self, NativeModule};
 use crate::language::realm;
 use crate::language::value;
 use crate::language::variables::to_local;
@@ -112,12 +113,37 @@ impl Handle for Iter {
     }
 }
 
+/// Is it an iterator that makes its items one by one?
+fn is_lazy(value: &Dynamic) -> bool {
+    class_name(value).is_some_and(|class| native::has_method(class, "__next__"))
+}
+
+fn next_of_lazy(
+    context: &NativeCallContext,
+    mut iterator: Dynamic,
+    default: Option<Dynamic>,
+) -> Outcome<Dynamic> {
+    if !is_lazy(&iterator) {
+        let kind = value::type_name(&iterator);
+        let text = format!("'{kind}' object is not an iterator: next() takes what iter() makes");
+        return Err(raise("TypeError", text));
+    }
+    let item = context.call_native_fn_raw("__next__", true, &mut [&mut iterator]);
+    match (item, default) {
+        (Err(error), Some(default)) if exception_of(&error, "", "").class().name == "StopIteration" => {
+            Ok(default)
+        }
+        (item, _) => item,
+    }
+}
+
 pub(super) fn fill(module: &mut NativeModule) {
+    generator::define(module);
     module.handle::<Iter>();
     module
         .builtin("iter(iterable)", "An iterator over the items, for next().", |call| {
             let iterable = call.required(0)?;
-            if iterable.is::<Iter>() {
+            if iterable.is::<Iter>() || is_lazy(&iterable) {
                 return Ok(iterable);
             }
             let items = iterate(call.context(), &iterable)?;
@@ -129,16 +155,11 @@ pub(super) fn fill(module: &mut NativeModule) {
             |call| {
                 let iterator = call.required(0)?;
                 let default = at_most_one(call, "next", 1)?;
-                let Some(iterator) = iterator.read_lock::<Iter>() else {
-                    let kind = value::type_name(&iterator);
-                    let text = format!("'{kind}' object is not an iterator: next() takes what iter() makes");
-                    return Err(raise("TypeError", text));
+                let Some(known) = iterator.read_lock::<Iter>() else {
+                    return next_of_lazy(call.context(), iterator.clone(), default);
                 };
-                let item = iterator.0.lock().next();
-                match item.or(default) {
-                    Some(item) => Ok(item),
-                    None => Err(Exception::new(Class::known("StopIteration"), "").into_error()),
-                }
+                let item = known.0.lock().next();
+                item_or_stop(item.or(default))
             },
         );
     let natives = &mut module.builtins;

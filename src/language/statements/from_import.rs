@@ -71,8 +71,12 @@ fn finish(modules: &ModuleNames, symbols: &[rhai::ImmutableString], state: &mut 
         symbols[1..import].iter().map(|s| if s == "::" { "." } else { s.as_str() }).collect();
     let mut problems = Array::new();
     match modules.names(&module) {
-        None => problems.push(format!("No module named '{module}'").into()),
-        Some(names) => {
+        None if !modules.contains(&module) => problems.push(format!("No module named '{module}'").into()),
+        names => {
+            // A package of modules defines nothing itself.
+            let names = names.unwrap_or_default();
+            let is_known =
+                |name: &str| names.contains(&name) || modules.contains(&format!("{module}.{name}"));
             let mut words = symbols[import + 1..].iter();
             while let Some(word) = words.next() {
                 match word.as_str() {
@@ -81,7 +85,7 @@ fn finish(modules: &ModuleNames, symbols: &[rhai::ImmutableString], state: &mut 
                     "as" => {
                         words.next();
                     }
-                    name if !names.contains(&name) => {
+                    name if !is_known(name) => {
                         problems.push(format!("cannot import name '{name}' from '{module}'").into());
                     }
                     name => {

@@ -1,20 +1,19 @@
 //! What happens to an exception that ends a thread.
 
-use rhai::{Dynamic, FnPtr, ImmutableString};
+use rhai::{Dynamic, ImmutableString};
 
 use super::thread::ThreadHandle;
-use crate::language::callable::as_function;
-use crate::language::exception::{Exception, Outcome, raise};
+use crate::language::exception::{Exception, raise};
+use crate::language::function::Function;
 use crate::language::identity::Handle;
 use crate::language::native::NativeModule;
 use crate::language::realm::Realm;
 use crate::language::types::Type;
-use crate::language::variables::{to_local, to_shared};
 use crate::runtime::sync::{Arc, Mutex};
 
 /// The hook that the script set, if it did.
 #[derive(Default)]
-struct Hook(Mutex<Option<Dynamic>>);
+struct Hook(Mutex<Option<Arc<Function>>>);
 
 /// What a hook is called with: `exc_type`, `exc_value`, `exc_traceback`, `thread`.
 #[derive(Clone)]
@@ -62,11 +61,7 @@ pub(super) fn handle(realm: &Arc<Realm>, thread: &ThreadHandle, exception: &Exce
     let hook = realm.extension::<Hook>().0.lock().clone();
     let Some(hook) = hook else { return default(realm, thread, exception) };
     let args = HookArgs(Arc::new((exception.clone(), thread.clone())));
-    let result = match hook.read_lock::<Hooked>() {
-        Some(hooked) => hooked.call(Dynamic::from(args)),
-        None => return default(realm, thread, exception),
-    };
-    if let Err(error) = result {
+    if let Err(error) = hook.call(vec![Dynamic::from(args)]) {
         let failed = crate::language::exception::exception_of(&error, "", "");
         report_uncaught(realm, "Exception in threading.excepthook:", &failed);
         default(realm, thread, exception);
@@ -77,25 +72,6 @@ fn default(realm: &Realm, thread: &ThreadHandle, exception: &Exception) {
     report_uncaught(realm, &format!("Exception in thread {}:", thread.record().name()), exception);
 }
 
-/// A function that is called on other threads, many times.
-#[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
-#[derive(Clone)]
-struct Hooked {
-    function: Dynamic,
-    context: Arc<rhai::NativeCallContextStore>,
-    engine: rhai::Shared<rhai::Engine>,
-}
-
-#[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
-impl Hooked {
-    fn call(&self, args: Dynamic) -> Outcome<Dynamic> {
-        let context = self.context.create_context(&self.engine);
-        let function = to_local(self.function.clone()).cast::<FnPtr>();
-        function.call_raw(&context, None, [args])
-    }
-}
-
-#[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
 pub(super) fn define(module: &mut NativeModule) {
     module
         .function(
@@ -119,13 +95,7 @@ pub(super) fn define(module: &mut NativeModule) {
             |call| {
                 let hook = call.required(0)?;
                 let realm = call.realm();
-                let hook = if hook.is_unit() {
-                    None
-                } else {
-                    let function = to_shared(as_function(&hook)?.into());
-                    let context = Arc::new(call.context().store_data());
-                    Some(Dynamic::from(Hooked { function, context, engine: realm.engine().clone() }))
-                };
+                let hook = if hook.is_unit() { None } else { Some(Function::new(call.context(), &hook)?) };
                 *realm.extension::<Hook>().0.lock() = hook;
                 Ok(Dynamic::UNIT)
             },

@@ -108,6 +108,22 @@ impl ThreadHandle {
         alive.entry(record.id()).or_insert_with(make).clone()
     }
 
+    /// Starts a thread of this crate: `body` runs as a script's function would.
+    ///
+    /// # Errors
+    /// RuntimeError when the system has no room for another thread; an interrupt of the caller.
+    pub fn spawn(
+        realm: &Arc<Realm>,
+        name: Option<String>,
+        daemon: bool,
+        site: Site,
+        body: impl FnOnce() -> Outcome<Dynamic> + Send + Sync + 'static,
+    ) -> Outcome<Self> {
+        let thread = Self::new(realm, "Thread", name, Some(daemon), Body::Native(Box::new(body)))?;
+        thread.start(site)?;
+        Ok(thread)
+    }
+
     /// The runtime's record of the thread.
     pub fn record(&self) -> &Arc<runtime::Thread> {
         &self.0.record

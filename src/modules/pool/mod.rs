@@ -1,0 +1,78 @@
+//! What `multiprocessing.pool` and `concurrent.futures` have in common: jobs, the crews of workers that run
+//! them, and exceptions that nobody fetched.
+//!
+//! This is no Python module, but it needs threads as scripts see them, so it stands beside those that are.
+//! Python's two kinds of pool are faces of it: each makes [`Job`]s, hands them to a [`Crew`], and is told by
+//! way of a [`Ticket`] how they went. They differ in when workers are started ([`Staffing`]) and in what they
+//! make of the answers.
+
+mod crew;
+mod job;
+mod loss;
+
+pub use crew::{Crew, Initializer, Plan, Refused, Staffing, begin_run, end_of_program, is_shutting_down};
+pub use job::{Answer, Calls, Job, Reply, Ticket, outgoing};
+pub use loss::{Losses, Told};
+
+use std::fmt;
+
+use crate::language::exception::{Outcome, raise};
+use crate::language::native::Call;
+use crate::runtime::sync::Arc;
+use crate::runtime::{Site, Thread};
+
+/// Where a task came from, for reports.
+#[derive(Clone)]
+pub struct Origin {
+    /// The function that it calls.
+    pub function: Arc<str>,
+    /// Where it was handed in.
+    pub site: Site,
+    /// Who runs it.
+    pub crew: Arc<str>,
+    /// How many workers there are at most.
+    pub workers: usize,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}()", self.function)?;
+        if self.site.is_known() {
+            write!(f, " (handed in at {})", self.site)?;
+        }
+        Ok(())
+    }
+}
+
+impl Origin {
+    /// What a thread waits for that waits for the task: the task, and who runs it or would.
+    pub fn describe_wait(&self, runner: Option<&Arc<Thread>>) -> String {
+        let by = match (runner, self.workers) {
+            (Some(runner), _) => format!("run by {}", runner.name()),
+            (None, 1) => format!("not begun by the one worker of {}", self.crew),
+            (None, n) => format!("not begun by any of the {n} workers of {}", self.crew),
+        };
+        format!("the result of {}() (handed in at {}, {by})", self.function, self.site)
+    }
+}
+
+/// The number of CPUs that the program may use.
+pub fn cpu_count() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Reads `(initializer=None, initargs=())` from parameter `first` on.
+///
+/// # Errors
+/// TypeError for an initializer that cannot be called, with `message`.
+pub fn initializer(call: &mut Call, first: usize, message: &str) -> Outcome<Option<Initializer>> {
+    let function = call.argument(first).filter(|function| !function.is_unit());
+    let args = call.sequence(first + 1)?;
+    let Some(function) = function else { return Ok(None) };
+    if !function.is_fnptr() && !function.is_string() {
+        return Err(raise("TypeError", message));
+    }
+    let function = crate::language::function::Function::new(call.context(), &function)?;
+    let args = args.into_iter().map(outgoing).collect();
+    Ok(Some(Initializer { function, args }))
+}
