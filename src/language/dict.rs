@@ -3,8 +3,10 @@
 use indexmap::IndexMap;
 use rhai::{Dynamic, ImmutableString, Map};
 
+use super::disposal::Nested;
 use super::exception::{Outcome, raise};
 use super::identity::{Handle, identity};
+use super::nesting::Level;
 use super::value;
 use super::variables::{synchronise, to_local, to_shared};
 use crate::runtime::sync::{Arc, Mutex, MutexGuard};
@@ -43,6 +45,7 @@ impl Key {
             return Ok(Self::Char(c));
         }
         if let Ok(items) = value.as_array_ref() {
+            let _level = Level::enter_or_raise("")?;
             return items.iter().map(Self::of).collect::<Outcome<_>>().map(Self::Tuple);
         }
         match value::type_name(value).as_str() {
@@ -58,7 +61,7 @@ impl Key {
 
 /// A reference to a dict. Clones refer to the same dict.
 #[derive(Clone, Default)]
-pub struct Dict(Arc<Mutex<IndexMap<Key, (Dynamic, Dynamic)>>>);
+pub struct Dict(Arc<Nested<Mutex<IndexMap<Key, (Dynamic, Dynamic)>>>>);
 
 impl Handle for Dict {
     const NAME: &'static str = "dict";
@@ -79,7 +82,7 @@ impl Dict {
             let name = ImmutableString::from(name.as_str());
             (Key::Text(name.clone()), (Dynamic::from(name), to_shared(value)))
         });
-        Self(Arc::new(Mutex::new(entries.collect())))
+        Self(Arc::new(Nested::new(Mutex::new(entries.collect()))))
     }
 
     /// A dict of key and value pairs.

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use rhai::Dynamic;
 
+use super::disposal::Nested;
 use super::exception::{Outcome, raise};
 use super::identity::Handle;
 use super::value;
@@ -12,7 +13,7 @@ use crate::runtime::sync::{Arc, Mutex, MutexGuard};
 
 /// A reference to a list of values. Clones refer to the same list.
 #[derive(Clone, Default)]
-pub struct List(Arc<Mutex<Vec<Dynamic>>>);
+pub struct List(Arc<Nested<Mutex<Vec<Dynamic>>>>);
 
 impl Handle for List {
     const NAME: &'static str = "list";
@@ -29,7 +30,7 @@ impl Handle for List {
 impl List {
     /// A list of `items`; arrays and maps among them become lists and dicts.
     pub fn new(items: Vec<Dynamic>) -> Self {
-        Self(Arc::new(Mutex::new(items.into_iter().map(to_shared).collect())))
+        Self(Arc::new(Nested::new(Mutex::new(items.into_iter().map(to_shared).collect()))))
     }
 
     /// The items, behind the list's lock, after everything that this thread wrote before.
@@ -135,25 +136,31 @@ impl List {
     /// Takes out the first item that equals `item`.
     ///
     /// # Errors
-    /// ValueError.
+    /// ValueError; RecursionError when it cannot be compared.
     pub fn remove(&self, item: &Dynamic) -> Outcome<()> {
-        let at = self.find(item).ok_or_else(|| raise("ValueError", "list.remove(x): x not in list"))?;
-        // Somebody may have changed the list since it was searched: take out what is equal, or search again.
-        let mut items = self.items();
-        if at < items.len() && value::equals(&items[at], item) {
-            let old = items.remove(at);
-            drop(items);
-            drop(old);
-            return Ok(());
+        loop {
+            // Compared outside the lock: equality of a list that contains this one comes back here.
+            let items = self.items().clone();
+            let at = value::position_of(&items, item)?
+                .ok_or_else(|| raise("ValueError", "list.remove(x): x not in list"))?;
+            // Somebody may have changed the list meanwhile: take out the very item, or search again.
+            let mut now = self.items();
+            if now.get(at).is_some_and(|found| value::is_same_item(found, &items[at])) {
+                let old = now.remove(at);
+                drop(now);
+                drop(old);
+                return Ok(());
+            }
         }
-        drop(items);
-        self.remove(item)
     }
 
     /// The index of the first item that equals `item`.
-    pub fn find(&self, item: &Dynamic) -> Option<usize> {
+    ///
+    /// # Errors
+    /// RecursionError when one cannot be compared.
+    pub fn find(&self, item: &Dynamic) -> Outcome<Option<usize>> {
         // Compared outside the lock: equality of a list that contains this one comes back here.
-        self.snapshot().iter().position(|i| value::equals(i, item))
+        value::position_of(&self.snapshot(), item)
     }
 
     /// Sorts the items as Python does, stably.

@@ -26,6 +26,7 @@ pub use signature::{Parameter, Signature};
 
 use super::exception::{Exception, Outcome, raise};
 use super::identity::{self, Handle};
+use super::nesting::{cut_is_fine, uncut};
 use super::realm::{self, Realm};
 use super::value;
 use crate::runtime::sync::Arc;
@@ -285,7 +286,7 @@ impl<'c, 'a, 'd> Call<'c, 'a, 'd> {
     /// TypeError for anything else.
     pub fn sequence(&mut self, index: usize) -> Outcome<Vec<Dynamic>> {
         let Some(value) = self.argument(index).filter(|v| !v.is_unit()) else { return Ok(Vec::new()) };
-        value::sequence(&value).ok_or_else(|| self.wrong_type(index, "an array or list", &value))
+        value::items_of(&value)?.ok_or_else(|| self.wrong_type(index, "an array or list", &value))
     }
 
     /// Keywords for another function: a map, a dict, or nothing if not given.
@@ -364,7 +365,9 @@ where
             [receiver, args @ ..] if has_receiver => (Some(&**receiver), args),
             args => (None, args),
         };
-        let result = Call::new(context, &signature, args).and_then(|mut call| function(receiver, &mut call));
+        let result = uncut(|| {
+            Call::new(context, &signature, args).and_then(|mut call| function(receiver, &mut call))
+        });
         result.map_err(|mut error| {
             // Rhai notes the place of a method's call, but not of a qualified one: `time::sleep(1)`.
             if error.position().is_none() {
@@ -477,7 +480,7 @@ impl NativeModule {
         for name in ["to_string", "to_debug"] {
             FuncRegistration::new(name)
                 .with_purity(true)
-                .set_into_module(module, move |this: &mut T| repr(this));
+                .set_into_module(module, move |this: &mut T| cut_is_fine(|| repr(this)));
         }
         self
     }

@@ -11,7 +11,7 @@ use super::modules::ModuleNames;
 use super::output::Output;
 use super::session::{SESSION, Session};
 use super::variables::Globals;
-use crate::runtime::sync::{Arc, AtomicBool, Mutex, Ordering, RwLock};
+use crate::runtime::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, RwLock};
 use crate::runtime::{Runtime, Site};
 use std::sync::OnceLock;
 
@@ -53,7 +53,17 @@ pub struct Realm {
     modules: OnceLock<Arc<ModuleNames>>,
     /// Modules that hold their state per interpreter keep it here, by the type of the state.
     pub extensions: Mutex<HashMap<std::any::TypeId, Arc<dyn std::any::Any + Send + Sync>>>,
+    /// How deeply calls may nest, as `sys.setrecursionlimit` says.
+    recursion_limit: AtomicUsize,
     engine: OnceLock<Shared<Engine>>,
+}
+
+/// CPython's default recursion limit.
+pub const RECURSION_LIMIT: usize = 1000;
+
+/// How deeply calls may nest in the calling thread's interpreter.
+pub fn recursion_limit() -> usize {
+    CURRENT.with_borrow(|realm| realm.as_ref().map_or(RECURSION_LIMIT, |realm| realm.recursion_limit()))
 }
 
 impl Realm {
@@ -82,8 +92,19 @@ impl Realm {
             plain_rhai: AtomicBool::new(false),
             modules: OnceLock::new(),
             extensions: Mutex::default(),
+            recursion_limit: AtomicUsize::new(RECURSION_LIMIT),
             engine: OnceLock::new(),
         })
+    }
+
+    /// How deeply calls may nest.
+    pub fn recursion_limit(&self) -> usize {
+        self.recursion_limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes how deeply calls may nest.
+    pub fn set_recursion_limit(&self, calls: usize) {
+        self.recursion_limit.store(calls, Ordering::Relaxed);
     }
 
     /// The engine, once it is built.

@@ -5,10 +5,13 @@ use std::cmp::Ordering;
 
 use rhai::{Dynamic, FnPtr, ImmutableString, Map};
 
+use super::builtins::bytearray::ByteArray;
+use super::builtins::range::Range;
 use super::dict::Dict;
 use super::exception::{Exception, Outcome, raise};
 use super::identity::{class_name, handle_repr, identity};
 use super::list::List;
+use super::nesting::{Level, note_cut};
 use super::text::float_repr::float_repr;
 use super::text::str_repr::{bytes_repr, str_repr};
 use super::types::Type;
@@ -78,10 +81,15 @@ thread_local! {
     static OPEN: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Shows a container. What is nested too deeply is left out, and that is noted: see [`super::nesting`].
 fn once_inside(container: usize, inside: &str, show: impl FnOnce() -> String) -> String {
     if OPEN.with_borrow(|open| open.contains(&container)) {
         return inside.into();
     }
+    let Some(_level) = Level::enter() else {
+        note_cut();
+        return inside.into();
+    };
     OPEN.with_borrow_mut(|open| open.push(container));
     let text = show();
     OPEN.with_borrow_mut(Vec::pop);
@@ -141,7 +149,21 @@ pub fn length(value: &Dynamic) -> Option<usize> {
     if let Ok(map) = value.as_map_ref() {
         return Some(map.len());
     }
+    if let Some(range) = value.read_lock::<Range>() {
+        return Some(range.len());
+    }
+    if let Some(buffer) = value.read_lock::<ByteArray>() {
+        return Some(buffer.len());
+    }
     value.as_blob_ref().ok().map(|bytes| bytes.len())
+}
+
+/// The bytes of a blob or a buffer; nothing for other values.
+pub fn bytes(value: &Dynamic) -> Option<Vec<u8>> {
+    if let Some(buffer) = value.read_lock::<ByteArray>() {
+        return Some(buffer.to_vec());
+    }
+    value.as_blob_ref().ok().map(|bytes| bytes.clone())
 }
 
 /// The items of an array or a list; nothing for other values.
@@ -150,6 +172,20 @@ pub fn sequence(value: &Dynamic) -> Option<Vec<Dynamic>> {
         return Some(list.snapshot());
     }
     value.as_array_ref().ok().map(|items| items.clone())
+}
+
+/// The items of what is a sequence of any kind: an array, a list, a range, bytes; nothing for other values.
+///
+/// # Errors
+/// MemoryError for a range of too many numbers.
+pub fn items_of(value: &Dynamic) -> Outcome<Option<Vec<Dynamic>>> {
+    if let Some(range) = value.read_lock::<Range>() {
+        return range.to_items().map(Some);
+    }
+    if let Some(bytes) = bytes(value) {
+        return Ok(Some(bytes.into_iter().map(|byte| i64::from(byte).into()).collect()));
+    }
+    Ok(sequence(value))
 }
 
 /// The entries of a map or a dict; nothing for other values.
@@ -173,34 +209,103 @@ pub fn number(value: &Dynamic) -> Option<f64> {
 }
 
 /// `a == b`.
-pub fn equals(a: &Dynamic, b: &Dynamic) -> bool {
+///
+/// # Errors
+/// RecursionError for values that are nested too deeply, such as two lists that contain each other.
+pub fn equals(a: &Dynamic, b: &Dynamic) -> Outcome<bool> {
     if a.is_shared() || b.is_shared() {
         return equals(&a.flatten_clone(), &b.flatten_clone());
     }
-    if let (Ok(a), Ok(b)) = (a.as_int(), b.as_int()) {
-        return a == b;
+    if let Some(equal) = simple_equals(a, b) {
+        return Ok(equal);
     }
-    if let (Some(a), Some(b)) = (number(a), number(b)) {
-        return a == b;
-    }
-    if let (Some(a), Some(b)) = (text(a), text(b)) {
-        return a == b;
-    }
-    if a.is_unit() || b.is_unit() {
-        return a.is_unit() && b.is_unit();
-    }
-    if identity(a).is_some_and(|address| identity(b) == Some(address)) {
-        return true;
-    }
+    let _level = Level::enter_or_raise(IN_COMPARISON)?;
     if let (Some(a), Some(b)) = (sequence(a), sequence(b)) {
-        return a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| equals(a, b));
+        if a.len() != b.len() {
+            return Ok(false);
+        }
+        return a.iter().zip(&b).try_fold(true, |equal, (a, b)| Ok(equal && equals(a, b)?));
     }
     if let (Some(a), Some(b)) = (mapping(a), mapping(b)) {
-        let find = |key: &Dynamic| b.iter().find(|(k, _)| equals(k, key)).map(|(_, v)| v);
-        return a.len() == b.len() && a.iter().all(|(k, v)| find(k).is_some_and(|other| equals(v, other)));
+        return equal_mappings(a, b);
     }
-    if let (Ok(a), Ok(b)) = (a.as_blob_ref(), b.as_blob_ref()) {
-        return *a == *b;
+    Ok(false)
+}
+
+const IN_COMPARISON: &str = " in comparison";
+
+fn equal_mappings(a: Vec<(Dynamic, Dynamic)>, b: Vec<(Dynamic, Dynamic)>) -> Outcome<bool> {
+    if a.len() != b.len() {
+        return Ok(false);
+    }
+    let b = Dict::from_pairs(b)?;
+    for (key, value) in a {
+        match b.get(&key)? {
+            Some(other) if equals(&value, &other)? => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// The index of the first of `items` that equals `item`.
+///
+/// # Errors
+/// RecursionError when one cannot be compared.
+pub fn position_of(items: &[Dynamic], item: &Dynamic) -> Outcome<Option<usize>> {
+    for (at, found) in items.iter().enumerate() {
+        if equals(found, item)? {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+/// How many of `items` equal `item`.
+///
+/// # Errors
+/// RecursionError when one cannot be compared.
+pub fn count(items: &[Dynamic], item: &Dynamic) -> Outcome<i64> {
+    items.iter().try_fold(0, |count, found| Ok(count + i64::from(equals(found, item)?)))
+}
+
+/// `a == b` where nothing inside them has to be compared; nothing for two arrays, lists, maps or dicts.
+fn simple_equals(a: &Dynamic, b: &Dynamic) -> Option<bool> {
+    if let (Ok(a), Ok(b)) = (a.as_int(), b.as_int()) {
+        return Some(a == b);
+    }
+    if let (Some(a), Some(b)) = (number(a), number(b)) {
+        return Some(a == b);
+    }
+    if let (Some(a), Some(b)) = (text(a), text(b)) {
+        return Some(a == b);
+    }
+    if a.is_unit() || b.is_unit() {
+        return Some(a.is_unit() && b.is_unit());
+    }
+    if identity(a).is_some_and(|address| identity(b) == Some(address)) {
+        return Some(true);
+    }
+    if is_sequence(a) && is_sequence(b) || is_mapping(a) && is_mapping(b) {
+        return None;
+    }
+    Some(equal_objects(a, b))
+}
+
+fn is_sequence(value: &Dynamic) -> bool {
+    value.is_array() || value.is::<List>()
+}
+
+fn is_mapping(value: &Dynamic) -> bool {
+    value.is_map() || value.is::<Dict>()
+}
+
+fn equal_objects(a: &Dynamic, b: &Dynamic) -> bool {
+    if let (Some(a), Some(b)) = (bytes(a), bytes(b)) {
+        return a == b;
+    }
+    if let (Some(a), Some(b)) = (a.read_lock::<Range>(), b.read_lock::<Range>()) {
+        return a.equals(*b);
     }
     if let (Some(a), Some(b)) = (a.read_lock::<FnPtr>(), b.read_lock::<FnPtr>()) {
         return a.fn_name() == b.fn_name() && a.curry().len() == b.curry().len();
@@ -212,6 +317,20 @@ pub fn equals(a: &Dynamic, b: &Dynamic) -> bool {
         return *a == *b;
     }
     false
+}
+
+/// Is it the very same value: the same object, or an equal one that is no object?
+pub fn is_same_item(a: &Dynamic, b: &Dynamic) -> bool {
+    if a.type_id() != b.type_id() {
+        return false;
+    }
+    // Only values of types that rhai does not know can have an identity; asking costs more than this.
+    let identities = if a.is_variant() { identity(a).zip(identity(b)) } else { None };
+    match identities {
+        Some((a, b)) => a == b,
+        None if a.as_float().is_ok_and(f64::is_nan) => b.as_float().is_ok_and(f64::is_nan),
+        None => equals(a, b).unwrap_or(false),
+    }
 }
 
 fn text(value: &Dynamic) -> Option<String> {
@@ -236,14 +355,15 @@ pub fn compare(a: &Dynamic, b: &Dynamic) -> Outcome<Ordering> {
         return Ok(a.cmp(&b));
     }
     if let (Some(a), Some(b)) = (sequence(a), sequence(b)) {
+        let _level = Level::enter_or_raise(IN_COMPARISON)?;
         for (a, b) in a.iter().zip(&b) {
-            if !equals(a, b) {
+            if !equals(a, b)? {
                 return compare(a, b);
             }
         }
         return Ok(a.len().cmp(&b.len()));
     }
-    if let (Ok(a), Ok(b)) = (a.as_blob_ref(), b.as_blob_ref()) {
+    if let (Some(a), Some(b)) = (bytes(a), bytes(b)) {
         return Ok(a.cmp(&b));
     }
     let (a, b) = (type_name(a), type_name(b));

@@ -25,18 +25,19 @@ use rhai::{Dynamic, FnPtr, ImmutableString};
 
 use super::cell::{Cell, cell_of, new_cell};
 use super::dict::Dict;
+use super::disposal::Nested;
 use super::identity::identity;
 use super::list::List;
 use crate::runtime::sync::{Arc, Mutex, RwLock};
 
 /// The true value of one shared variable.
 #[derive(Default)]
-pub struct Slot(Mutex<Dynamic>);
+pub struct Slot(Nested<Mutex<Dynamic>>);
 
 impl Slot {
     /// A slot with a value, which must be one that threads may share: see [`to_shared`].
     fn new(value: Dynamic) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(value)))
+        Arc::new(Self(Nested::new(Mutex::new(value))))
     }
 
     fn load(&self) -> Dynamic {

@@ -28,6 +28,11 @@ pub fn tick() -> Result<(), Interrupt> {
     })
 }
 
+/// Is the calling thread's stack so far used up that no native function should call itself any further?
+pub fn stack_is_low() -> bool {
+    stack::pointer() <= stack::limit()
+}
+
 #[cold]
 #[inline(never)]
 fn look_up(running: &Running) -> Result<(), Interrupt> {

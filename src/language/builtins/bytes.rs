@@ -10,13 +10,7 @@ use crate::language::exception::{Outcome, raise};
 use crate::language::native::{Call, NativeModule};
 use crate::language::value;
 
-/// The bytes of a blob or a buffer; nothing for other values.
-pub(super) fn bytes_of(value: &Dynamic) -> Option<Vec<u8>> {
-    if let Some(buffer) = value.read_lock::<ByteArray>() {
-        return Some(buffer.to_vec());
-    }
-    value.as_blob_ref().ok().map(|bytes| bytes.clone())
-}
+pub(super) use crate::language::value::bytes as bytes_of;
 
 /// The encodings that are known.
 #[derive(Clone, Copy)]

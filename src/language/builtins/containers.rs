@@ -3,9 +3,7 @@
 use rhai::Dynamic;
 
 use super::arguments::at_most_one;
-use super::bytearray::ByteArray;
 use super::iteration::iterate;
-use super::range::Range;
 use crate::language::dict::Dict;
 use crate::language::exception::{Outcome, raise};
 use crate::language::list::List;
@@ -38,7 +36,7 @@ pub(super) fn fill(module: &mut NativeModule) {
         )
         .builtin("len(object)", "How many items the object has.", |call| {
             let object = call.required(0)?;
-            match length(&object) {
+            match value::length(&object) {
                 Some(length) => Ok((length as i64).into()),
                 None => {
                     let kind = value::type_name(&object);
@@ -49,17 +47,6 @@ pub(super) fn fill(module: &mut NativeModule) {
                 }
             }
         });
-}
-
-/// `len(object)`; nothing for objects that have no length.
-pub(super) fn length(object: &Dynamic) -> Option<usize> {
-    if let Some(buffer) = object.read_lock::<ByteArray>() {
-        return Some(buffer.len());
-    }
-    if let Some(range) = object.read_lock::<Range>() {
-        return Some(range.len());
-    }
-    value::length(object)
 }
 
 fn dict(call: &mut Call) -> Outcome<Dynamic> {

@@ -126,6 +126,10 @@ fn rhai_methods(module: &mut NativeModule) {
                 Ok(Dynamic::UNIT)
             },
         )
+        .method::<Dict, _>("contains(key)", "Is the key there?", |d, call| {
+            let key = call.required(0)?;
+            Ok(d.get(&key)?.is_some().into())
+        })
         .method::<Dict, _>("is_empty()", "Are there no entries?", |d, _| Ok(d.is_empty().into()))
         .method::<Dict, _>(
             "drain(predicate)",
@@ -160,14 +164,12 @@ fn operators(module: &mut NativeModule) {
     let natives = &mut module.builtins;
     exactly("index$get$").set_into_module(natives, get);
     exactly("index$set$").set_into_module(natives, set);
-    exactly("contains")
-        .set_into_module(natives, |d: &mut Dict, key: Dynamic| d.get(&key).map(|v| v.is_some()));
     exactly("==").set_into_module(natives, |a: Dict, b: Dict| equals(a, b));
-    exactly("!=").set_into_module(natives, |a: Dict, b: Dict| !equals(a, b));
+    exactly("!=").set_into_module(natives, |a: Dict, b: Dict| differs(a, b));
     exactly("==").set_into_module(natives, |a: Dict, b: Map| equals(a, b));
-    exactly("!=").set_into_module(natives, |a: Dict, b: Map| !equals(a, b));
+    exactly("!=").set_into_module(natives, |a: Dict, b: Map| differs(a, b));
     exactly("==").set_into_module(natives, |a: Map, b: Dict| equals(a, b));
-    exactly("!=").set_into_module(natives, |a: Map, b: Dict| !equals(a, b));
+    exactly("!=").set_into_module(natives, |a: Map, b: Dict| differs(a, b));
     for name in ["+", "|"] {
         exactly(name).set_into_module(natives, |a: Dict, b: Dict| merged(a.items(), b.items()));
         exactly(name)
@@ -181,8 +183,12 @@ fn operators(module: &mut NativeModule) {
     }
 }
 
-fn equals<A: rhai::Variant + Clone, B: rhai::Variant + Clone>(a: A, b: B) -> bool {
+fn equals<A: rhai::Variant + Clone, B: rhai::Variant + Clone>(a: A, b: B) -> Outcome<bool> {
     value::equals(&Dynamic::from(a), &Dynamic::from(b))
+}
+
+fn differs<A: rhai::Variant + Clone, B: rhai::Variant + Clone>(a: A, b: B) -> Outcome<bool> {
+    equals(a, b).map(|equal| !equal)
 }
 
 fn merged(a: Vec<(Dynamic, Dynamic)>, b: Vec<(Dynamic, Dynamic)>) -> Outcome<Dict> {

@@ -5,6 +5,7 @@ use rhai::{Dynamic, EvalAltResult, ImmutableString};
 use super::exactly;
 use crate::language::exception::{Class, Exception, raise};
 use crate::language::native::NativeModule;
+use crate::language::nesting::cut_is_fine;
 use crate::language::realm;
 use crate::language::types::Type;
 use crate::language::value;
@@ -13,7 +14,7 @@ pub(super) fn fill(module: &mut NativeModule) {
     let natives = &mut module.builtins;
     natives.set_custom_type::<Exception>("Exception");
     exactly("to_string").set_into_module(natives, |e: &mut Exception| e.message().to_string());
-    exactly("to_debug").set_into_module(natives, |e: &mut Exception| e.repr());
+    exactly("to_debug").set_into_module(natives, |e: &mut Exception| cut_is_fine(|| e.repr()));
     exactly("==").set_into_module(natives, |a: Exception, b: Exception| a.identity() == b.identity());
     exactly("!=").set_into_module(natives, |a: Exception, b: Exception| a.identity() != b.identity());
     get(module, "type", |e| e.class().name.into());

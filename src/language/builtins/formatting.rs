@@ -9,6 +9,7 @@ use super::strings::method;
 use crate::language::dict::{Dict, missing};
 use crate::language::exception::{Class, Exception, Outcome, raise};
 use crate::language::list::{List, position};
+use crate::language::nesting::uncut;
 use crate::language::native::{Call, NativeModule};
 use crate::language::text::format_spec::{FormatError, FormatErrorKind, Scalar, format_scalar};
 use crate::language::text::percent::{Arguments, Value, format_percent};
@@ -32,7 +33,7 @@ impl From<FormatError> for Box<EvalAltResult> {
 
 pub(super) fn fill(module: &mut NativeModule) {
     exactly("%").set_into_module(&mut module.builtins, |template: ImmutableString, operand: Dynamic| {
-        percent(&template, operand).map(ImmutableString::from)
+        uncut(|| percent(&template, operand)).map(ImmutableString::from)
     });
     module.builtin("format(value, format_spec='')", "The value as the format specification says.", |call| {
         let value = call.required(0)?;

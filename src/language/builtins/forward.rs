@@ -10,7 +10,7 @@ use rhai::{Array, Dynamic, EvalContext, FnPtr, ImmutableString, Map, NativeCallC
 use crate::language::callable::free_taken_variables;
 use crate::language::dict::Dict;
 use crate::language::exception::{Outcome, raise};
-use crate::language::identity::{Handle, identity};
+use crate::language::identity::Handle;
 use crate::language::list::List;
 use crate::language::native;
 use crate::language::value;
@@ -125,21 +125,7 @@ pub(super) fn commit(list: &List, before: &[Dynamic], after: Vec<Dynamic>, name:
 
 /// Are the items the very same?
 pub(super) fn is_same(a: &[Dynamic], b: &[Dynamic]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same_item(a, b))
-}
-
-fn is_same_item(a: &Dynamic, b: &Dynamic) -> bool {
-    if a.type_id() != b.type_id() {
-        return false;
-    }
-    // Only values of types that rhai does not know can have an identity; asking costs more than this.
-    let identities = if a.is_variant() { identity(a).zip(identity(b)) } else { None };
-    match identities {
-        Some((a, b)) => a == b,
-        None => {
-            value::equals(a, b) || a.as_float().is_ok_and(f64::is_nan) && b.as_float().is_ok_and(f64::is_nan)
-        }
-    }
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| value::is_same_item(a, b))
 }
 
 /// Calls the map method `name` on the entries of a dict whose keys are texts. What it changes is set and
@@ -161,7 +147,7 @@ pub(super) fn call_on_map(
         dict.remove(&key.as_str().to_string().into())?;
     }
     for (key, value) in after {
-        if !before.get(&key).is_some_and(|old| is_same_item(old, &value)) {
+        if !before.get(&key).is_some_and(|old| value::is_same_item(old, &value)) {
             dict.set(key.as_str().to_string().into(), value)?;
         }
     }

@@ -8,12 +8,12 @@ use rhai::{Dynamic, NativeCallContext};
 
 use super::exactly;
 use super::iteration::iterate;
-use super::numbers::{is_true, overflow};
+use super::numbers::overflow;
 use crate::language::callable::{as_function, invoke};
 use crate::language::exception::{Outcome, raise};
 use crate::language::list::sort_values;
 use crate::language::native::{Call, NativeModule};
-use crate::language::value;
+use crate::language::value::{self, is_true};
 
 pub(super) fn fill(module: &mut NativeModule) {
     module

@@ -7,6 +7,7 @@ use rhai::{Array, Blob, Dynamic, FnPtr, Map, NativeCallContext, Variant};
 
 use super::exactly;
 use crate::language::native::NativeModule;
+use crate::language::nesting::cut_is_fine;
 use crate::language::realm::Realm;
 use crate::language::{realm, value};
 use crate::runtime::sync::Ordering;
@@ -24,7 +25,7 @@ pub(super) fn fill(module: &mut NativeModule) {
 fn shown_as_printed<T: Variant + Clone>(module: &mut NativeModule) {
     exactly("to_string").set_into_module(&mut module.builtins, |context: NativeCallContext, value: T| {
         let realm = realm::current();
-        shown(&context, realm.as_deref(), &Dynamic::from(value))
+        cut_is_fine(|| shown(&context, realm.as_deref(), &Dynamic::from(value)))
     });
 }
 

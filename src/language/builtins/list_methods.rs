@@ -113,8 +113,7 @@ fn python_looking(module: &mut NativeModule) {
         })
         .method::<List, _>("count(item)", "How many items equal this one.", |list, call| {
             let item = call.required(0)?;
-            let count = list.snapshot().iter().filter(|i| value::equals(i, &item)).count();
-            Ok((count as i64).into())
+            value::count(&list.snapshot(), &item).map(Dynamic::from)
         })
         .method::<List, _>(
             "index(item, start=0, stop=None)",
@@ -136,7 +135,7 @@ fn python_looking(module: &mut NativeModule) {
 pub(super) fn find(items: &[Dynamic], item: &Dynamic, start: i64, stop: i64) -> Outcome<Dynamic> {
     let (start, stop) = (clamp(start, items.len()), clamp(stop, items.len()));
     let part = items.get(start..stop.max(start)).unwrap_or_default();
-    match part.iter().position(|i| value::equals(i, item)) {
+    match value::position_of(part, item)? {
         Some(at) => Ok(((start + at) as i64).into()),
         None => Err(raise("ValueError", format!("{} is not in list", value::repr(item)))),
     }

@@ -33,10 +33,13 @@ impl Items for Array {
 }
 
 pub(super) fn fill(module: &mut NativeModule) {
+    module.method::<List, _>("contains(item)", "Does one of the items equal this one?", |list, call| {
+        let item = call.required(0)?;
+        Ok(list.find(&item)?.is_some().into())
+    });
     let natives = &mut module.builtins;
     exactly("index$get$").set_into_module(natives, get);
     exactly("index$set$").set_into_module(natives, set);
-    exactly("contains").set_into_module(natives, |list: &mut List, item: Dynamic| list.find(&item).is_some());
     between::<List, List>(natives);
     between::<List, Array>(natives);
     between::<Array, List>(natives);
@@ -61,7 +64,7 @@ pub(super) fn fill(module: &mut NativeModule) {
 /// The operators between two kinds of sequence, at least one of which is a list.
 fn between<A: Items, B: Items>(natives: &mut Module) {
     exactly("==").set_into_module(natives, |a: A, b: B| equals(a, b));
-    exactly("!=").set_into_module(natives, |a: A, b: B| !equals(a, b));
+    exactly("!=").set_into_module(natives, |a: A, b: B| equals(a, b).map(|equal| !equal));
     exactly("+").set_into_module(natives, |a: A, b: B| List::new([a.items(), b.items()].concat()));
     exactly("<").set_into_module(natives, |a: A, b: B| compare(a, b).map(std::cmp::Ordering::is_lt));
     exactly("<=").set_into_module(natives, |a: A, b: B| compare(a, b).map(std::cmp::Ordering::is_le));
@@ -69,7 +72,7 @@ fn between<A: Items, B: Items>(natives: &mut Module) {
     exactly(">=").set_into_module(natives, |a: A, b: B| compare(a, b).map(std::cmp::Ordering::is_ge));
 }
 
-fn equals(a: impl Items, b: impl Items) -> bool {
+fn equals(a: impl Items, b: impl Items) -> Outcome<bool> {
     value::equals(&Dynamic::from(a), &Dynamic::from(b))
 }
 

@@ -31,7 +31,7 @@ pub(super) fn fill(module: &mut NativeModule) {
             "False for 0, None, False and what is empty, True for everything else.",
             |call| {
                 let x = at_most_one(call, "bool", 0)?;
-                Ok(x.is_some_and(|x| is_true(&x)).into())
+                Ok(x.is_some_and(|x| value::is_true(&x)).into())
             },
         )
         .builtin("abs(x)", "The absolute value.", |call| {
@@ -83,14 +83,6 @@ pub(super) fn overflow(what: impl std::fmt::Display) -> Box<EvalAltResult> {
 fn bad_operand(what: &str, x: &Dynamic) -> Box<EvalAltResult> {
     let (kind, shown) = (value::type_name(x), value::repr(x));
     raise("TypeError", format!("bad operand type for {what}: '{kind}': {shown} is no number"))
-}
-
-/// `bool(x)` of anything, buffers and ranges included.
-pub(super) fn is_true(x: &Dynamic) -> bool {
-    match super::containers::length(x) {
-        Some(length) => length > 0,
-        None => value::is_true(x),
-    }
 }
 
 fn int(x: Option<Dynamic>, base: Option<Dynamic>) -> Outcome<Dynamic> {

@@ -32,9 +32,7 @@ fn arrays(module: &mut NativeModule) {
             Ok(())
         },
     );
-    exactly("count").set_into_module(natives, |array: &mut Array, item: Dynamic| {
-        array.iter().filter(|i| value::equals(i, &item)).count() as i64
-    });
+    exactly("count").set_into_module(natives, |array: &mut Array, item: Dynamic| value::count(array, &item));
     exactly("index")
         .set_into_module(natives, |array: &mut Array, item: Dynamic| find(array, &item, 0, i64::MAX));
     exactly("index").set_into_module(natives, |array: &mut Array, item: Dynamic, start: i64| {

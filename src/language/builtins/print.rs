@@ -8,6 +8,7 @@ use rhai::{Dynamic, NativeCallContext};
 use super::interpolation::shown;
 use crate::language::exception::{Outcome, raise, raise_io};
 use crate::language::native::{Call, NativeModule};
+use crate::language::nesting::uncut;
 use crate::language::{callable, value};
 
 pub(super) fn fill(module: &mut NativeModule) {
@@ -23,13 +24,10 @@ fn print(call: &mut Call) -> Outcome<Dynamic> {
     let (sep, end) = (call.optional_text(0)?, call.optional_text(1)?);
     let sep = sep.as_deref().unwrap_or(" ");
     let realm = call.realm();
-    let mut text = String::new();
-    for (index, value) in values.iter().enumerate() {
-        if index > 0 {
-            text.push_str(sep);
-        }
-        text.push_str(&shown(call.context(), Some(&realm), value));
-    }
+    let mut text = uncut(|| {
+        let shown = values.iter().map(|value| shown(call.context(), Some(&realm), value));
+        Ok(shown.collect::<Vec<_>>().join(sep))
+    })?;
     text.push_str(end.as_deref().unwrap_or("\n"));
     match call.argument(2).filter(|file| !file.is_unit()) {
         None => realm.stdout.write(&text).map_err(|error| raise_io(&error, None))?,

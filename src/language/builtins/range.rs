@@ -95,6 +95,13 @@ impl Range {
         inside && (i128::from(n) - i128::from(self.start)) % i128::from(self.step) == 0
     }
 
+    /// Are the numbers the same?
+    pub fn equals(self, other: Self) -> bool {
+        let length = self.len();
+        length == other.len()
+            && (length == 0 || self.start == other.start && (length == 1 || self.step == other.step))
+    }
+
     /// The numbers as values.
     ///
     /// # Errors
@@ -139,7 +146,8 @@ impl Iterator for Numbers {
 }
 
 pub(super) fn fill(module: &mut NativeModule) {
-    module.handle::<Range>();
+    crate::language::identity::register::<Range>();
+    module.shown::<Range>(Handle::repr);
     module.builtin(
         "range(start, stop=None, step=1)",
         "The numbers from start (or 0) on, up to but without stop.",
@@ -163,6 +171,8 @@ pub(super) fn fill(module: &mut NativeModule) {
     exactly("index$get$").set_into_module(natives, |range: &mut Range, index: i64| range.get(index));
     exactly("contains").set_into_module(natives, |range: &mut Range, n: i64| range.contains(n));
     exactly("contains").set_into_module(natives, |_: &mut Range, _: Dynamic| false);
+    exactly("==").set_into_module(natives, |a: Range, b: Range| a.equals(b));
+    exactly("!=").set_into_module(natives, |a: Range, b: Range| !a.equals(b));
     for name in ["start", "get$start"] {
         exactly(name).set_into_module(natives, |range: &mut Range| range.start);
     }
@@ -195,5 +205,10 @@ mod tests {
         assert!(!Range::new(1, 10, 3).unwrap().contains(8));
         assert!(Range::new(10, 0, -5).unwrap().contains(5));
         assert!(Range::new(1, 10, 0).is_err());
+        let equal = |a: (i64, i64, i64), b: (i64, i64, i64)| {
+            Range::new(a.0, a.1, a.2).unwrap().equals(Range::new(b.0, b.1, b.2).unwrap())
+        };
+        assert!(equal((0, 3, 2), (0, 4, 2)) && equal((0, 0, 1), (5, 2, 1)) && equal((3, 4, 1), (3, 9, 7)));
+        assert!(!equal((0, 3, 1), (0, 4, 1)) && !equal((0, 4, 2), (1, 5, 2)));
     }
 }

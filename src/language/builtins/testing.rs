@@ -2,12 +2,11 @@
 
 use rhai::{Dynamic, NativeCallContext};
 
-use super::numbers::is_true;
 use crate::language::callable::{as_function, invoke};
 use crate::language::exception::{Class, Exception, Outcome, exception_of, is_stop, raise};
 use crate::language::native::{Call, NativeModule};
 use crate::language::types::is_instance;
-use crate::language::value;
+use crate::language::value::{self, is_true};
 
 /// The functions for tests.
 pub fn testing_module() -> NativeModule {
@@ -33,7 +32,7 @@ pub fn testing_module() -> NativeModule {
 
 fn assert_eq(call: &mut Call) -> Outcome<Dynamic> {
     let (left, right) = (call.required(0)?, call.required(1)?);
-    if value::equals(&left, &right) || operator_says_equal(call.context(), &left, &right) {
+    if value::equals(&left, &right)? || operator_says_equal(call.context(), &left, &right) {
         return Ok(Dynamic::UNIT);
     }
     let mut text = format!("left and right differ: {} is not {}", value::repr(&left), value::repr(&right));

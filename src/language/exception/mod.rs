@@ -8,6 +8,8 @@ use std::fmt;
 
 use rhai::{Dynamic, EvalAltResult, Position};
 
+use crate::language::disposal::Nested;
+use crate::language::nesting::{Level, note_cut};
 use crate::runtime::Interrupt;
 use crate::runtime::sync::{Arc, Mutex};
 
@@ -30,7 +32,7 @@ struct Data {
 
 /// A Python exception. Clones are the same exception.
 #[derive(Clone)]
-pub struct Exception(Arc<Data>);
+pub struct Exception(Arc<Nested<Data>>);
 
 impl fmt::Debug for Exception {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,14 +50,14 @@ impl Exception {
 
     /// An exception with arguments of its own beside the message that printing it shows.
     pub fn with_args(class: &'static Class, message: impl Into<String>, args: Vec<Dynamic>) -> Self {
-        Self(Arc::new(Data {
+        Self(Arc::new(Nested::new(Data {
             class,
             message: message.into(),
             args,
             attributes: Mutex::default(),
             traceback: Mutex::default(),
             cause: Mutex::default(),
-        }))
+        })))
     }
 
     /// An `OSError` or the subclass that CPython has for the error number.
@@ -146,6 +148,10 @@ impl Exception {
 
     /// `ValueError('bad')`.
     pub fn repr(&self) -> String {
+        let Some(_level) = Level::enter() else {
+            note_cut();
+            return "...".into();
+        };
         let args: Vec<String> = self.0.args.iter().map(super::value::repr).collect();
         format!("{}({})", self.0.class.name, args.join(", "))
     }

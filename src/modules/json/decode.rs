@@ -5,9 +5,7 @@ use rhai::Dynamic;
 use crate::language::dict::Dict;
 use crate::language::exception::{Class, Exception, Outcome, raise};
 use crate::language::list::List;
-
-/// How deeply arrays and objects may nest.
-pub(super) const MAX_DEPTH: usize = 1000;
+use crate::language::nesting::Level;
 
 /// Why a text is no JSON, and where: at which byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +25,7 @@ use Problem::Malformed;
 /// # Errors
 /// JSONDecodeError; RecursionError, and OverflowError for an integer beyond 64 bits.
 pub(super) fn decode(text: &str) -> Outcome<Dynamic> {
-    let mut decoder = Decoder { text: text.as_bytes(), at: 0, depth: 0 };
+    let mut decoder = Decoder { text: text.as_bytes(), at: 0 };
     decoder.document().map_err(|problem| match problem {
         Malformed(message, at) => decode_error(message, text, at),
         Problem::TooDeep(what) => raise(
@@ -77,7 +75,6 @@ impl Place {
 struct Decoder<'t> {
     text: &'t [u8],
     at: usize,
-    depth: usize,
 }
 
 type Decoded<T> = Result<T, Problem>;
@@ -131,15 +128,10 @@ impl Decoder<'_> {
         what: &'static str,
         read: impl FnOnce(&mut Self) -> Decoded<Dynamic>,
     ) -> Decoded<Dynamic> {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(Problem::TooDeep(what));
-        }
+        let _level = Level::enter().ok_or(Problem::TooDeep(what))?;
         self.at += 1;
         self.skip_blanks();
-        let value = read(self)?;
-        self.depth -= 1;
-        Ok(value)
+        read(self)
     }
 
     fn object(&mut self) -> Decoded<Dynamic> {

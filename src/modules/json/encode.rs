@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use rhai::{Dynamic, FnPtr, NativeCallContext};
 
-use super::decode::MAX_DEPTH;
 use crate::language::callable::{as_function, invoke};
 use crate::language::exception::{Outcome, raise};
 use crate::language::identity::identity;
 use crate::language::native::Call;
+use crate::language::nesting::Level;
 use crate::language::text::float_repr::float_repr;
 use crate::language::value;
 
@@ -117,14 +117,9 @@ impl Encoder<'_> {
         if address.is_some_and(|address| self.open.contains(&address)) {
             return Err(raise("ValueError", "Circular reference detected"));
         }
-        self.depth += 1;
         // Without an identity a default() that returns what it got would have no end either.
-        if self.depth > MAX_DEPTH {
-            return Err(raise(
-                "RecursionError",
-                "maximum recursion depth exceeded while encoding a JSON object",
-            ));
-        }
+        let _level = Level::enter_or_raise(" while encoding a JSON object")?;
+        self.depth += 1;
         self.open.extend(address);
         if let Some(items) = value::sequence(value) {
             self.array(&items)?;

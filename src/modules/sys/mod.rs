@@ -13,33 +13,9 @@ use crate::language::native::{Call, NativeModule};
 use crate::language::realm::Realm;
 use crate::language::value;
 use crate::modules::io;
-use crate::runtime::sync::{AtomicUsize, Ordering};
 
-/// CPython's default recursion limit.
-const DEFAULT_RECURSION_LIMIT: usize = 1000;
 /// The longest switch interval: for ever, as far as a run goes.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1_000_000_000);
-
-/// How deeply calls may nest, as `sys.setrecursionlimit` set it for one interpreter.
-pub struct RecursionLimit(AtomicUsize);
-
-impl Default for RecursionLimit {
-    fn default() -> Self {
-        Self(AtomicUsize::new(DEFAULT_RECURSION_LIMIT))
-    }
-}
-
-impl RecursionLimit {
-    /// The limit.
-    pub fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Changes it.
-    pub fn set(&self, calls: usize) {
-        self.0.store(calls, Ordering::Relaxed);
-    }
-}
 
 /// The module, for the interpreter whose arguments `sys.argv` are.
 pub fn module(realm: &Realm) -> NativeModule {
@@ -130,10 +106,10 @@ fn limits(module: &mut NativeModule) {
                 .ok()
                 .filter(|calls| *calls > 0)
                 .ok_or_else(|| raise("ValueError", "recursion limit must be greater or equal than 1"))?;
-            call.realm().extension::<RecursionLimit>().set(calls);
+            call.realm().set_recursion_limit(calls);
             Ok(Dynamic::UNIT)
         })
         .function("getrecursionlimit()", "How deeply calls may nest.", |call| {
-            Ok((call.realm().extension::<RecursionLimit>().get() as i64).into())
+            Ok((call.realm().recursion_limit() as i64).into())
         });
 }
