@@ -35,6 +35,12 @@ impl<T: Default> Default for Nested<T> {
     }
 }
 
+impl<T: Clone> Clone for Nested<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
 impl<T> Deref for Nested<T> {
     type Target = T;
 

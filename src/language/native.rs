@@ -365,9 +365,8 @@ where
             [receiver, args @ ..] if has_receiver => (Some(&**receiver), args),
             args => (None, args),
         };
-        let result = uncut(|| {
-            Call::new(context, &signature, args).and_then(|mut call| function(receiver, &mut call))
-        });
+        let result =
+            uncut(|| Call::new(context, &signature, args).and_then(|mut call| function(receiver, &mut call)));
         result.map_err(|mut error| {
             // Rhai notes the place of a method's call, but not of a qualified one: `time::sleep(1)`.
             if error.position().is_none() {

@@ -4,6 +4,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use rhai::Dynamic;
 
+use crate::language::disposal::Nested;
 use crate::language::exception::{Class, Exception, Outcome, interrupted, raise};
 use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
@@ -16,7 +17,7 @@ use crate::runtime::sync::Arc;
 /// A script's reference to a queue.
 #[derive(Clone)]
 pub struct QueueHandle {
-    queue: Arc<Queue<Dynamic>>,
+    queue: Nested<Arc<Queue<Dynamic>>>,
     class: &'static str,
 }
 
@@ -24,7 +25,7 @@ impl Handle for QueueHandle {
     const NAME: &'static str = "Queue";
 
     fn identity(&self) -> usize {
-        Arc::as_ptr(&self.queue) as usize
+        Arc::as_ptr(&*self.queue) as usize
     }
 
     fn repr(&self) -> String {
@@ -89,7 +90,7 @@ fn new(class: &'static str, call: &mut Call) -> Outcome<Dynamic> {
         _ => Box::new(VecDeque::new()),
     };
     let queue = Queue::new(call.label(class), usize::try_from(capacity).unwrap_or(0), items);
-    Ok(Dynamic::from(QueueHandle { queue, class }))
+    Ok(Dynamic::from(QueueHandle { queue: Nested::new(queue), class }))
 }
 
 /// Reads `(block=True, timeout=None)` from parameter `first` on.

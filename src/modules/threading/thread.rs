@@ -7,6 +7,7 @@ use rhai::{Dynamic, EvalAltResult, ImmutableString, Map};
 
 use super::excepthook;
 use crate::language::callable::Callable;
+use crate::language::disposal::Nested;
 use crate::language::exception::{Outcome, exception_of, interrupted, is_stop, panicked, raise};
 use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
@@ -30,8 +31,8 @@ struct Object {
     class: &'static str,
     record: Arc<runtime::Thread>,
     realm: std::sync::Weak<Realm>,
-    body: Mutex<Option<Box<Body>>>,
-    attributes: Mutex<HashMap<ImmutableString, Dynamic>>,
+    body: Nested<Mutex<Option<Box<Body>>>>,
+    attributes: Nested<Mutex<HashMap<ImmutableString, Dynamic>>>,
     finished: Mutex<Option<Arc<Event>>>,
 }
 
@@ -91,8 +92,8 @@ impl ThreadHandle {
             class,
             record,
             realm: Arc::downgrade(realm),
-            body: Mutex::new(body.map(Box::new)),
-            attributes: Mutex::default(),
+            body: Nested::new(Mutex::new(body.map(Box::new))),
+            attributes: Nested::default(),
             finished: Mutex::default(),
         }))
     }
