@@ -59,9 +59,12 @@ impl Key {
     }
 }
 
+/// The entries, each with its key as the script gave it.
+type Entries = IndexMap<Key, (Dynamic, Dynamic)>;
+
 /// A reference to a dict. Clones refer to the same dict.
 #[derive(Clone, Default)]
-pub struct Dict(Arc<Nested<Mutex<IndexMap<Key, (Dynamic, Dynamic)>>>>);
+pub struct Dict(Arc<Nested<Mutex<Entries>>>);
 
 impl Handle for Dict {
     const NAME: &'static str = "dict";
@@ -97,7 +100,7 @@ impl Dict {
         Ok(dict)
     }
 
-    fn entries(&self) -> MutexGuard<'_, IndexMap<Key, (Dynamic, Dynamic)>> {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
         synchronise();
         self.0.lock()
     }

@@ -541,13 +541,7 @@ impl NativeModule {
         let own = self.name;
         for class in super::exception::CLASSES.iter().filter(|class| class.module == own) {
             let make = move |args: Vec<Dynamic>| -> Outcome<Dynamic> {
-                let message = match &args[..] {
-                    [] => String::new(),
-                    [one] if class.name == "KeyError" => value::repr(one),
-                    [one] => value::str(one),
-                    many => value::repr_sequence(many, 0),
-                };
-                Ok(Dynamic::from(Exception::with_args(class, message, args)))
+                Ok(Dynamic::from(Exception::from_args(class, args)))
             };
             define(&mut self.module, class.name, None, "exception(*args)", move |_, call| make(call.rest(0)));
             define(&mut self.builtins, class.name, None, "exception(*args)", move |_, call| {

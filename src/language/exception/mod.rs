@@ -5,11 +5,13 @@ mod from_rhai;
 mod traceback;
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use rhai::{Dynamic, EvalAltResult, Position};
 
 use crate::language::disposal::Nested;
 use crate::language::nesting::{Level, note_cut};
+use crate::language::value;
 use crate::runtime::Interrupt;
 use crate::runtime::sync::{Arc, Mutex};
 
@@ -22,7 +24,8 @@ pub type Outcome<T> = Result<T, Box<EvalAltResult>>;
 
 struct Data {
     class: &'static Class,
-    message: String,
+    /// What printing shows, made when it is asked for if it is just that of the arguments.
+    message: OnceLock<String>,
     args: Vec<Dynamic>,
     /// Further attributes: `errno`, `exitcode`, …
     attributes: Mutex<Vec<(String, Dynamic)>>,
@@ -52,7 +55,19 @@ impl Exception {
     pub fn with_args(class: &'static Class, message: impl Into<String>, args: Vec<Dynamic>) -> Self {
         Self(Arc::new(Nested::new(Data {
             class,
-            message: message.into(),
+            message: message.into().into(),
+            args,
+            attributes: Mutex::default(),
+            traceback: Mutex::default(),
+            cause: Mutex::default(),
+        })))
+    }
+
+    /// An exception as a script makes it, `ValueError(1, 2)`: its arguments are what printing it shows.
+    pub fn from_args(class: &'static Class, args: Vec<Dynamic>) -> Self {
+        Self(Arc::new(Nested::new(Data {
+            class,
+            message: OnceLock::new(),
             args,
             attributes: Mutex::default(),
             traceback: Mutex::default(),
@@ -93,7 +108,16 @@ impl Exception {
 
     /// What printing the exception shows.
     pub fn message(&self) -> &str {
-        &self.0.message
+        self.0.message.get_or_init(|| self.message_of_args())
+    }
+
+    fn message_of_args(&self) -> String {
+        match self.args() {
+            [] => String::new(),
+            [one] if self.0.class.name == "KeyError" => value::repr(one),
+            [one] => value::str(one),
+            many => value::repr_sequence(many, self.identity()),
+        }
     }
 
     /// The arguments it was made with.
@@ -152,7 +176,7 @@ impl Exception {
             note_cut();
             return "...".into();
         };
-        let args: Vec<String> = self.0.args.iter().map(super::value::repr).collect();
+        let args: Vec<String> = self.0.args.iter().map(value::repr).collect();
         format!("{}({})", self.0.class.name, args.join(", "))
     }
 
