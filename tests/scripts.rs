@@ -9,7 +9,7 @@ use harness::expectations::Expectations;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Small check intervals force a switch at every tick, or at every seventh.
-const MODES: &[&str] = &["ticks:1", "ticks:7", "ticks", "interval:0.2ms", "interval", "off"];
+const MODES: &[&str] = &["ticks:1", "ticks:70", "ticks", "interval:0.2ms", "interval", "off"];
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");

@@ -268,6 +268,7 @@ fn block_thread(
             if may_spin {
                 let mut spin = Spin::new();
                 while !waiter.is_notified() && spin.once() {}
+                spin.paid();
             }
             sleep(running, waiter, deadline, stuck)
         }
@@ -290,10 +291,11 @@ fn block_thread(
         }
     };
     thread.counters().add_blocked(since.elapsed());
-    runtime.gil().acquire(thread);
+    let goes_on =
+        !(result == Err(Interrupt::Stop) && thread.is_dismissed()) && runtime.gil().acquire(thread, true);
     thread.set_state(ThreadState::Ready);
     runtime.synchronise();
-    result
+    if goes_on { result } else { Err(Interrupt::Stop) }
 }
 
 fn sleep(
@@ -379,6 +381,7 @@ fn poll_fd(
 fn spin_on_word(word: &AtomicU32, seen: u32) -> bool {
     let mut spin = Spin::new();
     while word.load(Ordering::Acquire) == seen && spin.once() {}
+    spin.paid();
     word.load(Ordering::Acquire) != seen
 }
 
@@ -513,9 +516,9 @@ fn yield_now() -> Result<(), Interrupt> {
         let Some(running) = running else { return Ok(()) };
         running.thread.runtime().synchronise();
         take_interrupt(running)?;
-        running.thread.runtime().gil().yield_now(&running.thread);
+        let goes_on = running.thread.runtime().gil().yield_now(&running.thread);
         running.thread.runtime().synchronise();
-        Ok(())
+        if goes_on { Ok(()) } else { Err(Interrupt::Stop) }
     })
 }
 
@@ -528,7 +531,7 @@ pub fn detached<R>(f: impl FnOnce() -> R) -> R {
         thread.runtime().synchronise();
         thread.runtime().gil().release(thread);
         let result = f();
-        thread.runtime().gil().acquire(thread);
+        thread.runtime().gil().acquire(thread, false);
         result
     })
 }

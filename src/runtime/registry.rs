@@ -1,5 +1,6 @@
 //! The runtime of one interpreter: its lock, its threads, and how they begin and end.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use super::gil::{Gil, GilMode};
 use super::monitor::{Monitor, Wait, WaitQueue};
 use super::site::Site;
 use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex, Ordering};
-use super::thread::{self, Attention, Thread, ThreadState};
+use super::thread::{self, Attention, Thread, ThreadId, ThreadState};
 use super::tick::book_ticks;
 use super::worker;
 
@@ -25,11 +26,38 @@ const DEFAULT_STACK_SIZE: usize = 16 << 20;
 
 #[derive(Default)]
 struct Registry {
-    alive: Vec<Arc<Thread>>,
+    /// By the order of their starts; the main thread is number 0.
+    alive: BTreeMap<u64, Arc<Thread>>,
+    started: u64,
     /// Threads that are over, for the statistics: no more than [`MOST_REMEMBERED`].
     finished: Vec<Arc<Thread>>,
-    /// Threads that wait for another one to begin, to end, or for daemons to be gone.
-    changed: WaitQueue,
+    /// Those who wait for the end of a thread, by that thread.
+    joiners: HashMap<ThreadId, WaitQueue>,
+    /// Those who wait until no thread is left but the main one.
+    emptied: WaitQueue,
+}
+
+impl Registry {
+    fn enter(&mut self, thread: &Arc<Thread>) {
+        self.started += 1;
+        thread.set_place(self.started);
+        self.alive.insert(self.started, Arc::clone(thread));
+    }
+
+    /// The thread is over: takes it out and wakes who waits for that.
+    fn leave(&mut self, thread: &Arc<Thread>) {
+        thread.set_state(ThreadState::Finished);
+        self.alive.remove(&thread.place());
+        if self.finished.len() < MOST_REMEMBERED && !self.finished.iter().any(|t| Arc::ptr_eq(t, thread)) {
+            self.finished.push(Arc::clone(thread));
+        }
+        if let Some(mut joiners) = self.joiners.remove(&thread.id()) {
+            joiners.wake_all();
+        }
+        if self.alive.len() <= 1 {
+            self.emptied.wake_all();
+        }
+    }
 }
 
 /// The threads of one interpreter and what they share.
@@ -88,7 +116,8 @@ impl Runtime {
             let mut registry = self.registry.enter();
             // Not dropped: the last reference to another thread's record may lead to anything of its values.
             std::mem::forget(std::mem::take(&mut *registry));
-            registry.alive.push(Arc::clone(&only));
+            only.set_place(0);
+            registry.alive.insert(0, Arc::clone(&only));
         }
         self.runnable.store(1, Ordering::SeqCst);
         *self.main.lock() = Some(Arc::clone(&only));
@@ -110,13 +139,17 @@ impl Runtime {
 
     /// The threads that have been started and are not finished, in the order of their starts.
     pub fn threads(&self) -> Vec<Arc<Thread>> {
-        self.registry.enter().alive.clone()
+        self.registry.enter().alive.values().cloned().collect()
+    }
+
+    fn first_thread(&self) -> Option<Arc<Thread>> {
+        self.registry.enter().alive.values().next().cloned()
     }
 
     /// The threads that are alive and the first that are over, in the order in which they were made.
     pub fn all_threads(&self) -> Vec<Arc<Thread>> {
         let registry = self.registry.enter();
-        let mut all: Vec<_> = registry.finished.iter().chain(&registry.alive).cloned().collect();
+        let mut all: Vec<_> = registry.finished.iter().chain(registry.alive.values()).cloned().collect();
         all.sort_by_key(|thread| thread.id());
         all.dedup_by_key(|thread| thread.id());
         all
@@ -175,7 +208,7 @@ impl Runtime {
         {
             let mut registry = self.registry.enter();
             thread.set_state(ThreadState::Ready);
-            registry.alive.push(Arc::clone(thread));
+            registry.enter(thread);
         }
         self.count_runnable(1);
         let begun = Arc::new(Begun::default());
@@ -188,7 +221,7 @@ impl Runtime {
             }
         };
         if let Err(error) = worker::run(Box::new(job), self.stack_size()) {
-            self.registry.enter().alive.retain(|t| !Arc::ptr_eq(t, thread));
+            self.registry.enter().alive.remove(&thread.place());
             thread.set_state(ThreadState::Initial);
             self.count_runnable(-1);
             return Err(error);
@@ -205,18 +238,10 @@ impl Runtime {
         book_ticks();
         self.synchronise();
         self.gil.release(thread);
-        {
-            let mut registry = self.registry.enter();
-            thread.set_state(ThreadState::Finished);
-            registry.alive.retain(|t| !Arc::ptr_eq(t, thread));
-            if registry.finished.len() < MOST_REMEMBERED {
-                registry.finished.push(Arc::clone(thread));
-            }
-            registry.changed.wake_all();
-        }
+        self.registry.enter().leave(thread);
         thread::detach();
         if self.count_runnable(-1) == 0
-            && let Some(stuck) = self.threads().first()
+            && let Some(stuck) = self.first_thread()
         {
             stuck.parker.recheck();
         }
@@ -231,10 +256,14 @@ impl Runtime {
         let over = self.registry.wait_until(
             wait,
             reason,
-            |r| &mut r.changed,
+            |r| r.joiners.entry(thread.id()).or_default(),
             |_| matches!(thread.state(), ThreadState::Finished).then_some(()),
-        )?;
-        Ok(over.is_some())
+        );
+        let mut registry = self.registry.enter();
+        if registry.joiners.get(&thread.id()).is_some_and(WaitQueue::is_empty) {
+            registry.joiners.remove(&thread.id());
+        }
+        over.map(|over| over.is_some())
     }
 
     /// The end of a program, called by the main thread: waits for every thread that is no daemon.
@@ -253,26 +282,30 @@ impl Runtime {
         }
     }
 
-    /// Makes every thread but the caller stop at its next safepoint, and waits a little for those that compute.
+    /// Makes every thread but the main one, which calls this, stop: at its next safepoint, or in its wait. Waits a
+    /// little for those that compute.
     pub fn stop_others(&self) {
-        let current = thread::current();
-        let others = |threads: &[Arc<Thread>]| -> Vec<Arc<Thread>> {
-            let is_current =
-                |t: &Arc<Thread>| current.as_ref().is_some_and(|current| Arc::ptr_eq(current, t));
-            threads.iter().filter(|t| !is_current(t)).cloned().collect()
-        };
-        for thread in others(&self.threads()) {
-            thread.interrupt(Attention::STOP);
-        }
+        self.dismiss_others();
         let deadline = Some(Instant::now() + DAEMON_GRACE);
         let wait = Wait { deadline, try_only: false, site: Site::default() };
         // Interrupted by a second Ctrl-C: then they are left behind at once.
         let _ = self.registry.wait_until(
             &wait,
             || Reason::External("daemon threads to stop"),
-            |r| &mut r.changed,
-            |r| others(&r.alive).is_empty().then_some(()),
+            |r| &mut r.emptied,
+            |r| (r.alive.len() <= 1).then_some(()),
         );
+    }
+
+    /// Tells every thread but the main one to stop for good.
+    pub(super) fn dismiss_others(&self) {
+        let main = self.main_thread();
+        for thread in self.threads() {
+            if main.as_ref().is_none_or(|main| !Arc::ptr_eq(main, &thread)) {
+                thread.interrupt(Attention::STOP.and(Attention::DISMISSED));
+            }
+        }
+        self.gil.recheck();
     }
 
     /// Ctrl-C: raises KeyboardInterrupt in the main thread, wherever it computes or waits. False if there is
@@ -296,9 +329,10 @@ impl Runtime {
 
     pub(super) fn end_in_deadlock(&self, report: String) {
         self.deadlock.lock().get_or_insert(report);
-        for thread in self.threads() {
-            thread.interrupt(Attention::STOP);
+        if let Some(main) = self.main_thread() {
+            main.interrupt(Attention::STOP);
         }
+        self.dismiss_others();
     }
 
     /// The report of the deadlock that ended the run, if one did; it is thereby taken, and the main thread may
@@ -320,7 +354,7 @@ type Begun = Monitor<(bool, WaitQueue)>;
 #[inline(never)]
 fn begin(thread: &Arc<Thread>, begun: Arc<Begun>) {
     thread::attach(thread);
-    thread.runtime().gil().acquire(thread);
+    thread.runtime().gil().acquire(thread, false);
     let mut begun = begun.enter();
     begun.0 = true;
     begun.1.wake_all();
@@ -339,7 +373,7 @@ impl<'a> MainGuard<'a> {
         main.clear(Attention::KEYBOARD_INTERRUPT);
         main.set_state(ThreadState::Ready);
         runtime.registry.enter().alive.insert(0, Arc::clone(&main));
-        runtime.gil.acquire(&main);
+        runtime.gil.acquire(&main, false);
         Self { runtime, main }
     }
 }
@@ -349,15 +383,7 @@ impl Drop for MainGuard<'_> {
         book_ticks();
         self.runtime.synchronise();
         self.runtime.gil.release(&self.main);
-        {
-            let mut registry = self.runtime.registry.enter();
-            self.main.set_state(ThreadState::Finished);
-            registry.alive.retain(|t| !Arc::ptr_eq(t, &self.main));
-            if !registry.finished.iter().any(|t| Arc::ptr_eq(t, &self.main)) {
-                registry.finished.push(Arc::clone(&self.main));
-            }
-            registry.changed.wake_all();
-        }
+        self.runtime.registry.enter().leave(&self.main);
         thread::detach();
     }
 }

@@ -8,7 +8,7 @@ use super::blocking::{Parker, Reason};
 use super::registry::Runtime;
 use super::site::Site;
 use super::stack;
-use super::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, CachePadded, Mutex, Ordering};
+use super::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, CachePadded, Condvar, Mutex, Ordering};
 
 /// A thread's identifier: unique for the life of the process, and never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +18,11 @@ impl ThreadId {
     fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The number itself.
+    pub(super) fn number(self) -> u64 {
+        self.0
     }
 
     /// The number that scripts see as `ident`. It looks like CPython's, which are addresses: large, and far
@@ -40,6 +45,13 @@ impl Attention {
     pub const STOP: Self = Self(4);
     /// Another thread is about to fork: rest at the next safepoint.
     pub const REST: Self = Self(8);
+    /// It has to stop for good and needs the lock no more. Never without [`Attention::STOP`].
+    pub const DISMISSED: Self = Self(16);
+
+    /// Both.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 /// What a thread is doing.
@@ -76,7 +88,7 @@ pub struct ThreadCounters {
 /// One reading of [`ThreadCounters`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ThreadTimes {
-    /// Safepoints passed.
+    /// Ticks passed: ten for each safepoint.
     pub ticks: u64,
     /// Time with the lock.
     pub held: Duration,
@@ -129,11 +141,15 @@ pub struct Thread {
     name: Mutex<Arc<str>>,
     daemon: AtomicBool,
     native_id: AtomicU32,
+    /// Its place among the threads that are alive, 0 for the main thread.
+    place: AtomicU64,
     attention: CachePadded<AtomicU32>,
     waiting_for_gil: AtomicBool,
     state: Mutex<ThreadState>,
     counters: CachePadded<ThreadCounters>,
     pub(super) parker: Parker,
+    /// Where it sleeps until it is its turn to have the lock, with the lock's mutex.
+    pub(super) turn: Condvar,
 }
 
 impl fmt::Debug for Thread {
@@ -151,11 +167,13 @@ impl Thread {
             name: Mutex::new(name.into()),
             daemon: AtomicBool::new(daemon),
             native_id: AtomicU32::new(0),
+            place: AtomicU64::new(0),
             attention: CachePadded::default(),
             waiting_for_gil: AtomicBool::new(false),
             state: Mutex::new(ThreadState::Initial),
             counters: CachePadded::default(),
             parker: Parker::default(),
+            turn: Condvar::new(),
         })
     }
 
@@ -192,6 +210,14 @@ impl Thread {
     /// The kernel's number of the OS thread, 0 before the start.
     pub fn native_id(&self) -> u32 {
         self.native_id.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn place(&self) -> u64 {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_place(&self, place: u64) {
+        self.place.store(place, Ordering::Relaxed);
     }
 
     /// What the thread is doing now.
@@ -266,6 +292,11 @@ impl Thread {
         self.attention.load(Ordering::Relaxed) != 0
     }
 
+    /// Was it told to stop for good?
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.has(Attention::DISMISSED)
+    }
+
     /// Makes the thread look up now, wherever it computes or waits.
     pub fn interrupt(&self, what: Attention) {
         self.ask(what);
@@ -276,11 +307,11 @@ impl Thread {
 /// What the safepoint needs at hand: reached through one thread-local pointer.
 pub(super) struct Running {
     pub(super) thread: Arc<Thread>,
-    /// Ticks left until [`super::tick`] leaves the fast path.
+    /// Safepoints left until [`super::tick`] leaves the fast path.
     pub(super) budget: Cell<u32>,
     /// The lowest address that the stack may come down to.
     pub(super) stack_limit: usize,
-    /// The budget that `budget` started from, to count the ticks that are over.
+    /// The budget that `budget` started from, to count those that are over.
     pub(super) granted: Cell<u32>,
 }
 

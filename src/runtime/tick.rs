@@ -5,7 +5,7 @@
 //! stopping of daemons all hang on it, and nothing else looks at the lock.
 
 use super::blocking::Interrupt;
-use super::gil::GilMode;
+use super::gil::TICKS_PER_SAFEPOINT;
 use super::stack;
 use super::thread::{Attention, Running, with_running};
 
@@ -51,14 +51,9 @@ fn look_up(running: &Running) -> Result<(), Interrupt> {
     if stack::pointer() <= running.stack_limit {
         return Err(Interrupt::StackExhausted);
     }
-    if matches!(gil.mode(), GilMode::Ticks(_)) {
-        if expired {
-            gil.tick_expired(thread);
-        }
-    } else if thread.has(Attention::GIL_DROP_REQUEST) {
-        gil.switch(thread);
-    }
-    Ok(())
+    let kept = !expired || gil.budget_spent(thread);
+    let has_lock = kept && (!thread.has(Attention::GIL_DROP_REQUEST) || gil.switch(thread));
+    if has_lock { Ok(()) } else { Err(Interrupt::Stop) }
 }
 
 /// Books the calling thread's ticks, for the statistics.
@@ -69,7 +64,10 @@ pub(super) fn book_ticks() {
 /// Books the ticks that were counted down since the last booking.
 pub(super) fn count_ticks(running: &Running) {
     let left = running.budget.get();
-    running.thread.counters().add_ticks(u64::from(running.granted.get() - left));
+    running
+        .thread
+        .counters()
+        .add_ticks(u64::from(running.granted.get() - left) * u64::from(TICKS_PER_SAFEPOINT));
     running.granted.set(left);
 }
 

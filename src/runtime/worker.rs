@@ -80,6 +80,7 @@ fn next_job(jobs: &Receiver<Job>, own: &Sender<Job>) -> Option<Job> {
     let mut spin = Spin::new();
     while spin.once() {
         if let Ok(job) = jobs.try_recv() {
+            spin.paid();
             return Some(job);
         }
     }
