@@ -176,6 +176,24 @@ impl<'c, 'a, 'd> Call<'c, 'a, 'd> {
         self.keywords.as_mut()?.remove(name).map(Dynamic::flatten)
     }
 
+    /// The argument for the parameter called `name`, or nothing if it was not given or there is no such parameter.
+    /// It is thereby taken.
+    pub fn named(&mut self, name: &str) -> Option<Dynamic> {
+        let index = self.signature.parameters.iter().position(|parameter| parameter.name == name)?;
+        self.argument(index)
+    }
+
+    /// A timeout, as [`Call::seconds`], for the parameter called `name`.
+    ///
+    /// # Errors
+    /// As [`Call::seconds`].
+    pub fn named_seconds(&mut self, name: &str) -> Outcome<Option<f64>> {
+        match self.signature.parameters.iter().position(|parameter| parameter.name == name) {
+            Some(index) => self.seconds(index),
+            None => Ok(None),
+        }
+    }
+
     /// Was a keyword given, and not taken yet?
     pub fn has_keyword(&self, name: &str) -> bool {
         self.keywords.as_ref().is_some_and(|keywords| keywords.contains_key(name))

@@ -81,6 +81,7 @@ struct Parse {
     bound: String,
     at_statement: bool,
     after_dot: bool,
+    after_colons: bool,
     /// Names that were imported under another name.
     aliases: HashMap<String, String>,
     /// Every variable of a `catch` or `with`.
@@ -135,7 +136,10 @@ fn custom(keyword: &str) -> Token {
 impl Parse {
     fn replace(&mut self, token: Token) -> Token {
         let token = match token {
-            Token::Reserved(word) if FREED.contains(&word.as_str()) => Token::Identifier(word),
+            // What a module calls its own, as in `subprocess::call`, is nothing else.
+            Token::Reserved(word) if self.after_colons || FREED.contains(&word.as_str()) => {
+                Token::Identifier(word)
+            }
             Token::Reserved(word) if word.as_str() == "print" && !self.after_dot => {
                 Token::Identifier(Box::new(PRINT.into()))
             }
@@ -144,6 +148,7 @@ impl Parse {
         let (at_statement, after_dot) = (self.at_statement, self.after_dot);
         self.at_statement =
             matches!(token, Token::SemiColon | Token::LeftBrace | Token::RightBrace | Token::EOF);
+        self.after_colons = token == Token::DoubleColon;
         self.after_dot = matches!(token, Token::Period | Token::Elvis | Token::DoubleColon);
         if let Some(replaced) = self.in_header(&token) {
             self.at_statement = matches!(replaced, Token::SemiColon | Token::LeftBrace);

@@ -12,7 +12,9 @@ pub mod os;
 pub mod pool;
 pub mod queue;
 pub mod random;
+pub mod signal;
 pub mod socket;
+pub mod subprocess;
 pub mod sys;
 pub mod threading;
 pub mod time;
@@ -32,6 +34,7 @@ pub fn all(realm: &Realm) -> Vec<NativeModule> {
         json::module(),
         io::module(),
         socket::module(),
+        subprocess::module(),
     ];
     all.extend(os::modules(realm));
     all.extend(concurrent::futures::modules());

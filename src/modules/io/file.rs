@@ -14,7 +14,7 @@
 
 use std::fs;
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::sync::Weak;
 
@@ -264,7 +264,10 @@ impl File {
     }
 
     /// Writes out what is kept and closes the file, which may be closed already.
-    pub(super) fn close(&self, site: &dyn Fn() -> Site) -> Outcome<()> {
+    ///
+    /// # Errors
+    /// The system's, when what is kept cannot be written.
+    pub fn close(&self, site: &dyn Fn() -> Site) -> Outcome<()> {
         self.run(site, PollFlags::OUT, |inner, state| {
             let Some(descriptor) = state.descriptor.clone() else { return Ok(Step::Done(())) };
             let result = inner.write_step(state, &descriptor);
@@ -279,11 +282,35 @@ impl File {
     }
 
     /// Is the file closed?
-    pub(super) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         if let Some(state) = self.0.state.try_lock() {
             return state.descriptor.is_none();
         }
         detached(|| self.0.state.lock().descriptor.is_none())
+    }
+
+    /// A copy of the descriptor, which stays open when the file is closed.
+    ///
+    /// # Errors
+    /// The system's; EBADF once the file is closed.
+    pub fn copy_of_descriptor(&self) -> io::Result<OwnedFd> {
+        let descriptor = detached(|| self.0.state.lock().descriptor.clone());
+        let descriptor = descriptor.ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
+        descriptor.as_fd().try_clone_to_owned()
+    }
+
+    /// What was read from the system and not by the script, or written by the script and not to the system: it is
+    /// thereby taken out of the file.
+    pub fn take_buffered(&self) -> Vec<u8> {
+        detached(|| {
+            let mut state = self.0.state.lock();
+            let mut bytes = std::mem::take(&mut state.unread);
+            if bytes.is_empty() {
+                bytes = std::mem::take(&mut state.unwritten);
+            }
+            let length = bytes.len();
+            bytes.take(length)
+        })
     }
 
     /// Asks the system something about the open file, after everything was written out.

@@ -75,8 +75,11 @@ impl File {
         }
     }
 
-    /// Bytes of the file as a script sees them.
-    fn shown(&self, bytes: Vec<u8>) -> Outcome<Dynamic> {
+    /// Bytes of the file as a script sees them: as they are, or as text.
+    ///
+    /// # Errors
+    /// UnicodeDecodeError.
+    pub fn shown(&self, bytes: Vec<u8>) -> Outcome<Dynamic> {
         if self.is_binary() {
             return Ok(Dynamic::from_blob(bytes));
         }
@@ -162,6 +165,14 @@ impl File {
                 return Ok(lines);
             }
         }
+    }
+
+    /// What a script gives to be written, as bytes.
+    ///
+    /// # Errors
+    /// TypeError for bytes where the file is text, and the other way round; UnicodeEncodeError.
+    pub fn bytes_of_written(&self, argument: &Dynamic) -> Outcome<Vec<u8>> {
+        self.written(argument).map(|(bytes, _)| bytes)
     }
 
     /// What a script wrote, as bytes, and how long it is in the script's eyes.

@@ -1,0 +1,3 @@
+//! `signal`.
+
+pub mod names;
