@@ -8,6 +8,7 @@ pub mod concurrent;
 pub mod gil;
 pub mod io;
 pub mod json;
+pub mod multiprocessing;
 pub mod os;
 pub mod pool;
 pub mod queue;
@@ -38,5 +39,6 @@ pub fn all(realm: &Realm) -> Vec<NativeModule> {
     ];
     all.extend(os::modules(realm));
     all.extend(concurrent::futures::modules());
+    all.extend(multiprocessing::modules());
     all
 }

@@ -16,7 +16,7 @@ use crate::language::native::NativeModule;
 pub use excepthook::report_uncaught;
 pub use local::forget_locals;
 pub use lock::{LockHandle, RLockHandle};
-pub use thread::ThreadHandle;
+pub use thread::{ThreadHandle, new_dummy_process};
 
 /// The module.
 pub fn module() -> NativeModule {

@@ -34,7 +34,12 @@ struct Object {
     body: Nested<Mutex<Option<Box<Body>>>>,
     attributes: Nested<Mutex<HashMap<ImmutableString, Dynamic>>>,
     finished: Mutex<Option<Arc<Event>>>,
+    /// For a process of `multiprocessing.dummy`: the thread that made it, which counts as its parent.
+    parent: Option<ThreadId>,
 }
+
+/// The class of a process of `multiprocessing.dummy`.
+const DUMMY_PROCESS: &str = "DummyProcess";
 
 /// A script's reference to a thread.
 #[derive(Clone)]
@@ -76,7 +81,7 @@ impl ThreadHandle {
         let name = name.unwrap_or_else(|| {
             let number = realm.runtime.next_thread_number();
             match &body {
-                Body::Script(callable) if class == "Thread" => {
+                Body::Script(callable) if matches!(class, "Thread" | DUMMY_PROCESS) => {
                     format!("Thread-{number} ({})", callable.name())
                 }
                 _ => format!("Thread-{number}"),
@@ -95,6 +100,7 @@ impl ThreadHandle {
             body: Nested::new(Mutex::new(body.map(Box::new))),
             attributes: Nested::default(),
             finished: Mutex::default(),
+            parent: runtime::current().filter(|_| class == DUMMY_PROCESS).map(|parent| parent.id()),
         }))
     }
 
@@ -130,6 +136,27 @@ impl ThreadHandle {
         &self.0.record
     }
 
+    /// The processes of `multiprocessing.dummy` that the calling thread made and that are alive.
+    pub fn children(realm: &Arc<Realm>) -> Vec<Self> {
+        let own = runtime::current().map(|current| current.id());
+        let alive = realm.extension::<Alive>();
+        let alive = alive.0.lock();
+        let is_child = |thread: &&Self| thread.0.parent.is_some() && thread.0.parent == own;
+        let mut children: Vec<Self> = alive.values().filter(is_child).cloned().collect();
+        children.retain(|child| child.0.record.is_alive());
+        children.sort_by_key(|child| child.0.record.id());
+        children
+    }
+
+    /// The exit code of a process of `multiprocessing.dummy`: 0 once it is over.
+    fn exitcode(&self) -> Outcome<Dynamic> {
+        if self.0.parent.is_none() {
+            return Err(raise("AttributeError", "'Thread' object has no attribute 'exitcode'"));
+        }
+        let record = &self.0.record;
+        Ok(if record.was_started() && !record.is_alive() { 0.into() } else { Dynamic::UNIT })
+    }
+
     pub(super) fn set_attribute(&self, name: &str, value: Dynamic) {
         let old = self.0.attributes.lock().insert(name.into(), variables::to_shared(value));
         drop(old);
@@ -162,6 +189,15 @@ impl ThreadHandle {
         let record = &self.0.record;
         if record.was_started() {
             return Err(raise("RuntimeError", "threads can only be started once"));
+        }
+        if let (Some(parent), Some(current)) = (self.0.parent, runtime::current())
+            && parent != current.id()
+        {
+            let current = current.name();
+            return Err(raise(
+                "RuntimeError",
+                format!("only the thread that made it may start it, not {current}"),
+            ));
         }
         variables::synchronise();
         realm.extension::<Alive>().0.lock().insert(record.id(), self.clone());
@@ -230,7 +266,19 @@ impl ThreadHandle {
     }
 }
 
+/// `multiprocessing.dummy.Process`.
+///
+/// # Errors
+/// As for a Thread.
+pub fn new_dummy_process(call: &mut Call) -> Outcome<Dynamic> {
+    construct(call, DUMMY_PROCESS)
+}
+
 fn new(call: &mut Call) -> Outcome<Dynamic> {
+    construct(call, "Thread")
+}
+
+fn construct(call: &mut Call, class: &'static str) -> Outcome<Dynamic> {
     // Python's own order has the group in front: `Thread(None, task, "name", [1])`.
     let [target, args, keywords, name] =
         if call.is_none(0) && call.positional() > 1 { [1, 3, 4, 2] } else { [0, 1, 2, 3] };
@@ -245,8 +293,8 @@ fn new(call: &mut Call) -> Outcome<Dynamic> {
     let daemon = call.argument(4).filter(|daemon| !daemon.is_unit()).map(|daemon| value::is_true(&daemon));
     let run = call.argument(6).filter(|run| !run.is_unit());
     // A script's `Thread(#{ run: || … })` stands for Python's subclass with a `run` method.
-    let (class, function) = if run.is_some() { ("Thread (subclass)", run) } else { ("Thread", target) };
-    let is_subclass = class != "Thread";
+    let is_subclass = run.is_some();
+    let function = run.or(target);
     let body = match function {
         None => Body::Nothing,
         Some(function) => Body::Script(Box::new(Callable::new(call.context(), &function, args, keywords)?)),
@@ -259,7 +307,7 @@ fn new(call: &mut Call) -> Outcome<Dynamic> {
         (None, Body::Nothing) => Some(format!("Thread-{}", realm.runtime.next_thread_number())),
         _ => name,
     };
-    let thread = ThreadHandle::new(&realm, "Thread", name, daemon, body)?;
+    let thread = ThreadHandle::new(&realm, class, name, daemon, body)?;
     if is_subclass {
         let mut body = thread.0.body.lock();
         if let Some(Body::Script(callable)) = body.as_deref_mut() {
@@ -305,6 +353,11 @@ pub(super) fn define(module: &mut NativeModule) {
             Ok(thread.record().is_daemon().into())
         })
         .assignable::<ThreadHandle, _>("daemon", |thread, daemon| thread.set_daemon(&daemon))
+        .attribute::<ThreadHandle, _>(
+            "exitcode",
+            "Of a process of multiprocessing.dummy: None before its end, then 0.",
+            ThreadHandle::exitcode,
+        )
         .method::<ThreadHandle, _>("getName()", "An old form of the attribute name.", |thread, _| {
             Ok(thread.record().name().to_string().into())
         })
