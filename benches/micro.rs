@@ -97,3 +97,40 @@ fn thread_start_join(bencher: Bencher, mode: &str) {
         for i in 0..EVENTS { let t = Thread(#{ target: nothing }); t.start(); t.join(); }";
     script(bencher, mode, 500, SOURCE);
 }
+
+/// What a message costs in each direction: a value as bytes, and the bytes as a value.
+mod codec {
+    use divan::Bencher;
+    use onelock::ipc::codec::{Purpose, decode, encode};
+    use rhai::{Dynamic, Map};
+
+    const VALUES: [&str; 5] = ["int", "text of 20", "blob of 1 KiB", "blob of 1 MiB", "nested"];
+
+    fn value(name: &str) -> Dynamic {
+        match name {
+            "int" => 123_456_i64.into(),
+            "text of 20" => "x".repeat(20).into(),
+            "blob of 1 KiB" => Dynamic::from_blob(vec![7; 1 << 10]),
+            "blob of 1 MiB" => Dynamic::from_blob(vec![7; 1 << 20]),
+            _ => {
+                let row = |i: i64| -> Dynamic {
+                    let row: Map = [("id".into(), i.into()), ("name".into(), "row".into())].into();
+                    row.into()
+                };
+                (0..10).map(row).collect::<Vec<_>>().into()
+            }
+        }
+    }
+
+    #[divan::bench(args = VALUES)]
+    fn write(bencher: Bencher, name: &str) {
+        let value = value(name);
+        bencher.bench_local(|| encode(&value, Purpose::Message).expect("it travels").sent());
+    }
+
+    #[divan::bench(args = VALUES)]
+    fn read(bencher: Bencher, name: &str) {
+        let bytes = encode(&value(name), Purpose::Message).expect("it travels").sent();
+        bencher.bench_local(|| decode(&bytes, Vec::new()).expect("it arrives"));
+    }
+}

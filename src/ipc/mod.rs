@@ -8,6 +8,7 @@
 pub mod arena;
 mod channel;
 mod child;
+pub mod codec;
 pub mod fork_server;
 mod guard;
 mod monitor;

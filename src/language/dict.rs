@@ -190,6 +190,11 @@ impl Dict {
         items.into_iter().map(|(key, value)| (key, to_local(value))).collect()
     }
 
+    /// The entries, with the values in the form for several threads.
+    pub fn entries_as_shared(&self) -> Vec<(Dynamic, Dynamic)> {
+        self.entries().values().cloned().collect()
+    }
+
     /// The keys.
     pub fn keys(&self) -> Vec<Dynamic> {
         self.entries().values().map(|(key, _)| key.clone()).collect()

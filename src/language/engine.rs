@@ -10,7 +10,7 @@ use super::modules::ModuleNames;
 use super::native::NativeModule;
 use super::realm::{self, Realm};
 use super::variables::{synchronise, to_shared};
-use super::{builtins, native, statements, tokens};
+use super::{builtins, native, pointer, statements, tokens};
 use crate::runtime::sync::{Arc, Ordering};
 use crate::runtime::tick;
 
@@ -209,7 +209,7 @@ pub struct Unbound;
 
 /// The name of a native function as a value: `map(len, xs)`.
 #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
-fn native_function(name: &str) -> Option<Dynamic> {
+pub(super) fn native_function(name: &str) -> Option<Dynamic> {
     let is_qualified = name.contains('.') && native::signature_of(name).is_some();
     if !is_qualified && !native::is_function(name) {
         return None;
@@ -218,6 +218,9 @@ fn native_function(name: &str) -> Option<Dynamic> {
     let make = |shown: String| {
         let called = name.to_string();
         let body = move |context: NativeCallContext, args: &mut [&mut Dynamic]| {
+            if pointer::answer(&called) {
+                return Ok(Dynamic::UNIT);
+            }
             let mut args: Vec<Dynamic> = args.iter_mut().map(|arg| arg.take()).collect();
             let mut args: Vec<&mut Dynamic> = args.iter_mut().collect();
             context.call_native_fn_raw(&called, false, &mut args)

@@ -2,7 +2,7 @@
 
 pub mod builtins;
 pub mod callable;
-mod cell;
+pub mod cell;
 pub mod dict;
 pub mod disposal;
 pub mod engine;
@@ -16,6 +16,7 @@ pub mod native;
 pub mod nesting;
 pub mod operators;
 pub mod output;
+pub mod pointer;
 pub mod program;
 pub mod realm;
 pub mod session;

@@ -55,6 +55,25 @@ impl Slot {
 #[derive(Clone)]
 pub struct Captured(Arc<Slot>);
 
+impl Captured {
+    /// The address that tells the variable from others.
+    pub fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
+    }
+
+    /// The variable's value, in the form for several threads.
+    pub fn value(&self) -> Dynamic {
+        self.0.load()
+    }
+
+    /// The variable that one of the calling thread's cells stands for, if it stands for a shared one.
+    pub fn of_cell(cell: &Cell) -> Option<Self> {
+        BINDINGS.with_borrow(|bindings| {
+            bindings.iter().find(|b| Arc::ptr_eq(&b.cell, cell)).map(|b| Self(Arc::clone(&b.slot)))
+        })
+    }
+}
+
 /// A private cell of this thread and the slot that it stands for.
 struct Binding {
     cell: Cell,

@@ -10,6 +10,7 @@ pub mod io;
 pub mod json;
 pub mod multiprocessing;
 pub mod os;
+pub mod pickle;
 pub mod pool;
 pub mod queue;
 pub mod random;
@@ -33,6 +34,7 @@ pub fn all(realm: &Realm) -> Vec<NativeModule> {
         sys::module(realm),
         random::module(),
         json::module(),
+        pickle::module(),
         io::module(),
         socket::module(),
         subprocess::module(),

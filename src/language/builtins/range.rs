@@ -55,6 +55,11 @@ impl Range {
         Ok(Self { start, stop, step })
     }
 
+    /// The arguments that make the range: start, stop and step.
+    pub fn arguments(self) -> [i64; 3] {
+        [self.start, self.stop, self.step]
+    }
+
     /// How many numbers there are.
     pub fn len(self) -> usize {
         let distance = match self.step > 0 {

@@ -70,6 +70,8 @@ pub static CLASSES: &[Class] = &[
     builtin("UnicodeEncodeError", "UnicodeError"),
     of("io", "UnsupportedOperation", "OSError"),
     of("json", "JSONDecodeError", "ValueError"),
+    of("pickle", "PickleError", "Exception"),
+    of("pickle", "UnpicklingError", "PickleError"),
     of("queue", "Empty", "Exception"),
     of("queue", "Full", "Exception"),
     of("socket", "gaierror", "OSError"),

@@ -135,6 +135,11 @@ impl Exception {
         self.0.attributes.lock().iter().find(|(n, _)| n == name).map(|(_, v)| v.clone())
     }
 
+    /// All further attributes.
+    pub fn attributes(&self) -> Vec<(String, Dynamic)> {
+        self.0.attributes.lock().clone()
+    }
+
     /// Sets a further attribute.
     pub fn set_attribute(&self, name: &str, value: Dynamic) {
         let mut attributes = self.0.attributes.lock();

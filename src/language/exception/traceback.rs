@@ -74,6 +74,11 @@ impl Traceback {
         }
     }
 
+    /// A traceback of these frames, the outermost first.
+    pub fn from_frames(frames: Vec<Frame>) -> Self {
+        Self { frames }
+    }
+
     /// How many frames there are.
     pub fn len(&self) -> usize {
         self.frames.len()
