@@ -23,10 +23,19 @@ static TARGET: Mutex<Option<InterruptHandle>> = Mutex::new(None);
 /// delivered yet, or nothing runs, it ends the process.
 pub fn interrupt_on_ctrl_c(handle: InterruptHandle) {
     let before = TARGET.lock().unwrap_or_else(PoisonError::into_inner).replace(handle);
-    if before.is_none() {
+    if before.is_none() && !was_ignored(SIGINT) {
         // Without a handler Ctrl-C ends the process, which is not far from what is wanted.
         let _ = listen();
     }
+}
+
+/// Does the process ignore the signal? A shell starts background jobs, and `nohup` its command, with signals that
+/// stay ignored.
+fn was_ignored(signal: i32) -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 fn listen() -> io::Result<()> {

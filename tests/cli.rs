@@ -277,6 +277,16 @@ fn ctrl_c_reaches_the_main_thread_wherever_it_is() {
 }
 
 #[test]
+fn an_interrupt_that_was_ignored_at_the_start_stays_ignored() {
+    // As `nohup` and a shell's background jobs do it: the ignored signal is inherited.
+    let code =
+        "print(1); for i in 0..2 { os::system(\"kill -INT \" + os::getpid()); sleep(0.05); } print(2);";
+    let command = format!("trap '' INT; exec {} -e '{code}'", env!("CARGO_BIN_EXE_onelock"));
+    let output = Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).output().expect("a shell");
+    assert_eq!((status(&output), stdout(&output).as_str()), (Some(0), "1\n2\n"), "{}", stderr(&output));
+}
+
+#[test]
 fn ctrl_c_can_be_caught() {
     let code = "try { print(\"ready\"); while true {} } catch (e) { print(e.type); }";
     let output = interrupted(&["-e", code]);

@@ -35,6 +35,10 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
     let mut packages: Vec<(&'static str, Module)> = Vec::new();
     for module in modules {
         names.add(&module);
+        for (path, name) in &module.types {
+            // Combining modules loses the names of types.
+            engine.register_type_with_name_raw(*path, *name);
+        }
         all_builtins.combine(module.builtins);
         packages.push((module.name, module.module));
     }

@@ -105,7 +105,7 @@ impl<'c, 'a, 'd> Call<'c, 'a, 'd> {
         }
         if let Some(keywords) = &self.keywords {
             for key in keywords.keys() {
-                match signature.parameters.iter().position(|p| p.name == key.as_str()) {
+                match signature.by_keyword(key.as_str()) {
                     Some(at) if at < given && !signature.variadic => {
                         return Err(raise(
                             "TypeError",
@@ -115,7 +115,7 @@ impl<'c, 'a, 'd> Call<'c, 'a, 'd> {
                     Some(_) => {}
                     None if signature.any_keyword => {}
                     None => {
-                        let known: Vec<_> = signature.parameters.iter().map(|p| p.name).collect();
+                        let known: Vec<_> = signature.by_keywords().map(|p| p.name).collect();
                         let known = if known.is_empty() { "none".into() } else { known.join(", ") };
                         let text = format!(
                             "{name}() got an unexpected keyword argument '{key}': the keywords are {known}"
@@ -126,7 +126,8 @@ impl<'c, 'a, 'd> Call<'c, 'a, 'd> {
             }
         }
         for (at, parameter) in signature.parameters.iter().enumerate().skip(given) {
-            let by_keyword = self.keywords.as_ref().is_some_and(|k| k.contains_key(parameter.name));
+            let by_keyword = at >= signature.positional_only
+                && self.keywords.as_ref().is_some_and(|k| k.contains_key(parameter.name));
             if parameter.required && !by_keyword && at < signature.positional {
                 let text = format!(
                     "{name}() missing required argument '{}': use {}",
@@ -173,6 +174,9 @@ impl<'c, 'a, 'd> Call<'c, 'a, 'd> {
             return Some(std::mem::take(self.args[index]).flatten());
         }
         let name = self.signature.parameters.get(index)?.name;
+        if index < self.signature.positional_only {
+            return None;
+        }
         self.keywords.as_mut()?.remove(name).map(Dynamic::flatten)
     }
 
@@ -417,13 +421,15 @@ pub struct NativeModule {
     pub builtins: Module,
     /// The names that the module defines, for `from name import …`.
     pub names: Vec<&'static str>,
+    /// Types of this crate, and what scripts call them.
+    pub types: Vec<(&'static str, &'static str)>,
 }
 
 impl NativeModule {
     /// An empty module.
     pub fn new(name: &'static str) -> Self {
         add_module(name);
-        Self { name, module: Module::new(), builtins: Module::new(), names: Vec::new() }
+        Self { name, module: Module::new(), builtins: Module::new(), names: Vec::new(), types: Vec::new() }
     }
 
     /// Defines a function of the module.
@@ -484,11 +490,18 @@ impl NativeModule {
 
     /// Makes a type's values handles: they compare by identity and print as their class says.
     pub fn handle<T: Handle>(&mut self) -> &mut Self {
+        self.named::<T>(T::NAME);
         identity::register::<T>();
         let module = &mut self.builtins;
         FuncRegistration::new("==").set_into_module(module, |a: T, b: T| a.identity() == b.identity());
         FuncRegistration::new("!=").set_into_module(module, |a: T, b: T| a.identity() != b.identity());
         self.shown::<T>(Handle::repr)
+    }
+
+    /// Says what scripts see as the name of a type that is no handle: in error messages, and as `type_of`.
+    pub fn named<T: 'static>(&mut self, name: &'static str) -> &mut Self {
+        self.types.push((std::any::type_name::<T>(), name));
+        self
     }
 
     /// Says how a type's values print.

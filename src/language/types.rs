@@ -43,9 +43,7 @@ impl Type {
     /// What `repr` shows.
     pub fn repr(&self) -> String {
         match self {
-            Self::Exception(class) if class.module != "builtins" => {
-                format!("<class '{}.{}'>", class.module, class.name)
-            }
+            Self::Exception(class) => format!("<class '{}'>", class.qualified_name()),
             _ => format!("<class '{}'>", self.name()),
         }
     }

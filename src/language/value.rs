@@ -384,14 +384,20 @@ pub fn type_name(value: &Dynamic) -> String {
     if let Some(name) = class_name(value) {
         return name.into();
     }
-    match value.type_name() {
-        "i64" => "int".into(),
-        "f64" => "float".into(),
-        "string" | "char" => "str".into(),
-        "array" => "list".into(),
-        "map" => "dict".into(),
-        "blob" => "bytes".into(),
-        "Fn" => "function".into(),
-        name => name.rsplit("::").next().unwrap_or(name).into(),
+    python_name(value.type_name()).into()
+}
+
+/// Python's name for what rhai calls a type.
+pub fn python_name(type_name: &str) -> &str {
+    match type_name {
+        "()" => "NoneType",
+        "i64" => "int",
+        "f64" => "float",
+        "string" | "char" => "str",
+        "array" => "list",
+        "map" => "dict",
+        "blob" => "bytes",
+        "Fn" => "function",
+        name => name.rsplit("::").next().unwrap_or(name),
     }
 }

@@ -196,7 +196,7 @@ pub(super) fn fill(module: &mut NativeModule) {
             Ok(Dynamic::from_blob(buffer.to_vec()))
         });
     let natives = &mut module.builtins;
-    natives.set_custom_type::<ByteArray>("bytearray");
+
     exactly("index$get$").set_into_module(
         natives,
         |buffer: &mut ByteArray, index: Dynamic| -> Outcome<Dynamic> {

@@ -40,7 +40,7 @@ pub(super) fn fill(module: &mut NativeModule) {
     for name in CLASSES {
         natives.set_var(name, Dynamic::from(Type::Named(name.into())));
     }
-    natives.set_custom_type::<Type>("type");
+
     // The name of a builtin class is a function, which makes objects of the class: `type(x) == int`.
     exactly("==").set_into_module(natives, |a: Type, b: FnPtr| a.name() == b.fn_name());
     exactly("!=").set_into_module(natives, |a: Type, b: FnPtr| a.name() != b.fn_name());

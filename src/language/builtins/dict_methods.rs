@@ -18,7 +18,7 @@ const FORWARDED: [&str; 4] = ["filter(predicate)", "map(function)", "merge(map)"
 
 pub(super) fn fill(module: &mut NativeModule) {
     identity::register::<Dict>();
-    module.builtins.set_custom_type::<Dict>("dict");
+    module.named::<Dict>("dict");
     module.shown::<Dict>(Handle::repr);
     python_looking(module);
     python_changing(module);

@@ -11,8 +11,8 @@ use crate::language::types::Type;
 use crate::language::value;
 
 pub(super) fn fill(module: &mut NativeModule) {
+    module.named::<Exception>("Exception");
     let natives = &mut module.builtins;
-    natives.set_custom_type::<Exception>("Exception");
     exactly("to_string").set_into_module(natives, |e: &mut Exception| e.message().to_string());
     exactly("to_debug").set_into_module(natives, |e: &mut Exception| cut_is_fine(|| e.repr()));
     exactly("==").set_into_module(natives, |a: Exception, b: Exception| a.identity() == b.identity());

@@ -163,7 +163,7 @@ pub(super) fn fill(module: &mut NativeModule) {
             },
         );
     let natives = &mut module.builtins;
-    natives.set_custom_type::<Iter>("iterator");
+
     natives.set_iter(TypeId::of::<Iter>(), |iterator| {
         let iterator = iterator.cast::<Iter>();
         Box::new(std::iter::from_fn(move || iterator.0.lock().next()))

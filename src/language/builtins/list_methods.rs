@@ -44,7 +44,7 @@ const SORT_ATTEMPTS: usize = 100;
 
 pub(super) fn fill(module: &mut NativeModule) {
     identity::register::<List>();
-    module.builtins.set_custom_type::<List>("list");
+    module.named::<List>("list");
     module.shown::<List>(Handle::repr);
     python_changing(module);
     python_looking(module);

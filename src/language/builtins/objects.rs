@@ -69,7 +69,7 @@ pub(super) fn fill(module: &mut NativeModule) {
             "Ends the program, or the thread it is called in, by raising SystemExit.",
             exit,
         );
-    module.builtins.set_custom_type::<Keywords>("kwargs");
+    module.named::<Keywords>("kwargs");
 }
 
 fn text(call: &mut Call) -> Outcome<Dynamic> {

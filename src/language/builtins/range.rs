@@ -151,6 +151,7 @@ impl Iterator for Numbers {
 }
 
 pub(super) fn fill(module: &mut NativeModule) {
+    module.named::<Range>("range");
     crate::language::identity::register::<Range>();
     module.shown::<Range>(Handle::repr);
     module.builtin(
@@ -166,7 +167,6 @@ pub(super) fn fill(module: &mut NativeModule) {
         },
     );
     let natives = &mut module.builtins;
-    natives.set_custom_type::<Range>("range");
     natives.set_iter(TypeId::of::<Range>(), |range| {
         Box::new(range.cast::<Range>().into_iter().map(Dynamic::from))
     });

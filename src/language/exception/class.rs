@@ -12,19 +12,21 @@ pub struct Class {
     /// The parent's name, nothing for `BaseException`. Where two modules have a class of one name, the parent
     /// is the one of `builtins`.
     pub parent: Option<&'static str>,
+    /// The second parent's name, of the few that have one.
+    pub second_parent: Option<&'static str>,
 }
 
 const fn builtin(name: &'static str, parent: &'static str) -> Class {
-    Class { name, module: "builtins", parent: Some(parent) }
+    Class { name, module: "builtins", parent: Some(parent), second_parent: None }
 }
 
 const fn of(module: &'static str, name: &'static str, parent: &'static str) -> Class {
-    Class { name, module, parent: Some(parent) }
+    Class { name, module, parent: Some(parent), second_parent: None }
 }
 
 /// Every class that exists, those of `builtins` first.
 pub static CLASSES: &[Class] = &[
-    Class { name: "BaseException", module: "builtins", parent: None },
+    Class { name: "BaseException", module: "builtins", parent: None, second_parent: None },
     builtin("Exception", "BaseException"),
     builtin("KeyboardInterrupt", "BaseException"),
     builtin("SystemExit", "BaseException"),
@@ -68,7 +70,12 @@ pub static CLASSES: &[Class] = &[
     builtin("UnicodeError", "ValueError"),
     builtin("UnicodeDecodeError", "UnicodeError"),
     builtin("UnicodeEncodeError", "UnicodeError"),
-    of("io", "UnsupportedOperation", "OSError"),
+    Class {
+        name: "UnsupportedOperation",
+        module: "io",
+        parent: Some("OSError"),
+        second_parent: Some("ValueError"),
+    },
     of("json", "JSONDecodeError", "ValueError"),
     of("pickle", "PickleError", "Exception"),
     of("pickle", "UnpicklingError", "PickleError"),
@@ -125,6 +132,9 @@ impl Class {
             if at == ancestor {
                 return true;
             }
+            if at.second_parent.is_some_and(|name| Self::known(name).is_subclass_of(ancestor)) {
+                return true;
+            }
             class = at.parent();
         }
         false
@@ -136,6 +146,7 @@ impl Class {
             "builtins" => self.name.to_string(),
             // CPython's queue module takes Empty from its C half.
             "queue" if self.name == "Empty" => "_queue.Empty".to_string(),
+            "json" => format!("json.decoder.{}", self.name),
             "concurrent.futures" => format!("concurrent.futures._base.{}", self.name),
             "multiprocessing" => format!("multiprocessing.context.{}", self.name),
             module => format!("{module}.{}", self.name),
@@ -170,6 +181,9 @@ mod tests {
         assert!(is("BrokenThreadPool", "RuntimeError"));
         assert!(is("BufferTooShort", "ProcessError"));
         assert!(is("Empty", "Exception"));
+        assert!(is("UnsupportedOperation", "OSError") && is("UnsupportedOperation", "ValueError"));
+        assert!(is("JSONDecodeError", "ValueError"));
+        assert_eq!(Class::known("JSONDecodeError").qualified_name(), "json.decoder.JSONDecodeError");
         assert!(!is("KeyboardInterrupt", "Exception"));
         assert!(!is("Exception", "KeyError"));
         assert!(

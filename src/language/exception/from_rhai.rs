@@ -4,6 +4,7 @@ use rhai::{Dynamic, EvalAltResult as Error, ParseErrorType};
 
 use super::{Class, Exception, StopMarker, Traceback};
 use crate::language::types::Type;
+use crate::language::value::python_name;
 
 /// Is this the error that stops a thread at a safepoint?
 pub fn is_stop(error: &Error) -> bool {
@@ -61,13 +62,13 @@ fn translate(error: &Error) -> Exception {
         Error::ErrorDotExpr(text, _) => ("AttributeError", text.clone()),
         Error::ErrorIndexingType(text, _) => ("TypeError", format!("not subscriptable: {text}")),
         Error::ErrorMismatchDataType(wanted, got, _) if wanted.is_empty() => {
-            ("TypeError", format!("unexpected type {got}"))
+            ("TypeError", format!("unexpected type {}", python_name(got)))
         }
         Error::ErrorMismatchDataType(wanted, got, _) => {
-            ("TypeError", format!("expected {wanted}, got {got}"))
+            ("TypeError", format!("expected {}, got {}", python_name(wanted), python_name(got)))
         }
         Error::ErrorMismatchOutputType(wanted, got, _) => {
-            ("TypeError", format!("expected {wanted}, got {got}"))
+            ("TypeError", format!("expected {}, got {}", python_name(wanted), python_name(got)))
         }
         Error::ErrorFor(_) => ("TypeError", "the value of 'in' is not iterable".into()),
         Error::ErrorAssignmentToConstant(name, _) => {
@@ -114,17 +115,17 @@ fn arithmetic(text: &str) -> (&'static str, String) {
 /// a signature: `task (i64, string)`, or `+ (i64, string)` for an operator.
 fn function_not_found(signature: &str) -> (&'static str, String) {
     let (name, arguments) = match signature.split_once(" (") {
-        Some((name, arguments)) => (name.trim(), arguments.trim_end_matches(')')),
+        Some((name, arguments)) => (name.trim(), arguments.strip_suffix(')').unwrap_or(arguments)),
         None => (signature, ""),
     };
+    let types: Vec<&str> = arguments.split(',').map(|name| python_name(name.trim())).collect();
     let is_name = name.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_');
     if is_name {
         return match crate::language::realm::current() {
-            Some(realm) => realm.explain_call(name, arguments),
+            Some(realm) => realm.explain_call(name, &types.join(", ")),
             None => ("NameError", name_not_defined(name)),
         };
     }
-    let types: Vec<&str> = arguments.split(',').map(str::trim).collect();
     let message = match types[..] {
         [left, right] => format!("unsupported operand type(s) for {name}: '{left}' and '{right}'"),
         [operand] => format!("bad operand type for unary {name}: '{operand}'"),

@@ -65,6 +65,12 @@ impl Exception {
 
     /// An exception as a script makes it, `ValueError(1, 2)`: its arguments are what printing it shows.
     pub fn from_args(class: &'static Class, args: Vec<Dynamic>) -> Self {
+        if class.is_subclass_of(Class::known("OSError"))
+            && let [number, text, path @ ..] = &args[..]
+            && path.len() <= 1
+        {
+            return Self::of_system_call(class, number, text, path.first());
+        }
         Self(Arc::new(Nested::new(Data {
             class,
             message: OnceLock::new(),
@@ -73,6 +79,29 @@ impl Exception {
             traceback: Mutex::default(),
             cause: Mutex::default(),
         })))
+    }
+
+    /// `OSError(2, "No such file or directory", "x")`: of the class that CPython has for the number.
+    fn of_system_call(
+        class: &'static Class,
+        number: &Dynamic,
+        text: &Dynamic,
+        path: Option<&Dynamic>,
+    ) -> Self {
+        let class = match number.as_int().ok().and_then(|n| i32::try_from(n).ok()) {
+            Some(number) if class.name == "OSError" => {
+                Class::known(class_of_io(&std::io::Error::from_raw_os_error(number)))
+            }
+            _ => class,
+        };
+        let path = path.filter(|path| !path.is_unit());
+        let suffix = path.map(|path| format!(": {}", value::repr(path))).unwrap_or_default();
+        let message = format!("[Errno {}] {}{suffix}", value::str(number), value::str(text));
+        let exception = Self::with_args(class, message, vec![number.clone(), text.clone()]);
+        if let Some(path) = path {
+            exception.set_attribute("filename", path.clone());
+        }
+        exception
     }
 
     /// An `OSError` or the subclass that CPython has for the error number.

@@ -20,6 +20,8 @@ pub struct Signature {
     pub parameters: Vec<Parameter>,
     /// How many of them can be given by position.
     pub positional: usize,
+    /// How many of them cannot be given by keyword: those before a `/`.
+    pub positional_only: usize,
     /// How many of those have no default.
     pub required: usize,
     /// Takes any number of arguments (`*args`).
@@ -29,7 +31,7 @@ pub struct Signature {
 }
 
 impl Signature {
-    /// Reads `name(a, b=1, *args, c=2, **kwargs)`.
+    /// Reads `name(a, /, b=1, *args, c=2, **kwargs)`.
     ///
     /// # Panics
     /// When the text has no parentheses: it is one written in this crate.
@@ -41,6 +43,7 @@ impl Signature {
             name: name.trim(),
             parameters: Vec::new(),
             positional: 0,
+            positional_only: 0,
             required: 0,
             variadic: false,
             any_keyword: false,
@@ -50,7 +53,9 @@ impl Signature {
                 signature.any_keyword = true;
             } else if let Some(name) = part.strip_prefix('*') {
                 signature.variadic |= !name.is_empty();
-            } else if part != "/" {
+            } else if part == "/" {
+                signature.positional_only = signature.parameters.len();
+            } else {
                 let (name, default) = match part.split_once('=') {
                     Some((name, default)) => (name.trim(), Some(default)),
                     None => (part, None),
@@ -64,6 +69,17 @@ impl Signature {
         signature.required =
             signature.parameters.iter().take(signature.positional).filter(|p| p.required).count();
         signature
+    }
+
+    /// The parameters that keywords can give.
+    pub(super) fn by_keywords(&self) -> impl Iterator<Item = &Parameter> {
+        self.parameters.iter().skip(self.positional_only)
+    }
+
+    /// The parameter that a keyword gives, by its index.
+    pub(super) fn by_keyword(&self, name: &str) -> Option<usize> {
+        let found = self.by_keywords().position(|p| p.name == name)?;
+        Some(found + self.positional_only)
     }
 
     /// The numbers of arguments with which rhai may find the function.
@@ -95,3 +111,19 @@ fn split_parameters(text: &'static str) -> Vec<&'static str> {
 
 /// The most arguments of a function that takes any number.
 const MOST_VARIADIC: usize = 13;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_before_a_slash_is_given_by_position_only() {
+        let signature = Signature::parse("f(a, b=1, /, c=2, *, d=None)");
+        assert_eq!((signature.positional_only, signature.required), (2, 1));
+        assert_eq!(signature.by_keyword("a"), None);
+        assert_eq!(signature.by_keyword("c"), Some(2));
+        assert_eq!(signature.by_keyword("d"), Some(3));
+        let names: Vec<_> = signature.by_keywords().map(|p| p.name).collect();
+        assert_eq!(names, ["c", "d"]);
+    }
+}

@@ -132,6 +132,7 @@ fn from_numbers(items: &[Dynamic]) -> Outcome<BrokenDownTime> {
 
 /// Adds the class to the module.
 pub fn register(module: &mut NativeModule) {
+    module.named::<StructTime>("struct_time");
     identity::register::<StructTime>();
     module.shown::<StructTime>(Handle::repr);
     // A tuple: two are equal if their numbers are.
