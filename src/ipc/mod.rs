@@ -3,7 +3,8 @@
 //! The processes of one program form a family. They map one [`arena`], a memory file without a name, in which a
 //! [`Shared`] object is known by its offset; a [`Guard`] protects the state of such an object for the length of
 //! a few instructions and is freed by the kernel if its holder is killed; a [`Monitor`] is such a state together
-//! with those who wait for it to change; a [`Channel`] carries messages.
+//! with those who wait for it to change; a [`Channel`] carries messages, which are
+//! [`values`] in the form of the [`codec`].
 
 pub mod arena;
 mod channel;
@@ -13,6 +14,7 @@ pub mod fork_server;
 mod guard;
 mod monitor;
 mod shared;
+pub mod values;
 
 pub use channel::{Channel, SendError};
 pub use child::Child;

@@ -95,7 +95,11 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
 /// AttributeError for a method that objects of the receiver's class do not have; rhai says the rest.
 fn no_such_method(receiver: &Dynamic, name: &str) -> Outcome<Option<Dynamic>> {
     match class_name(receiver) {
-        Some(class) if !name.contains('$') && !name.starts_with("__") && !native::has_method(class, name) => {
+        Some(class)
+            if !name.contains('$')
+                && !name.starts_with("__")
+                && !native::is_method_of(receiver.type_id(), class, name) =>
+        {
             Err(raise("AttributeError", format!("'{class}' object has no attribute '{name}'")))
         }
         _ => Ok(None),

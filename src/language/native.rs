@@ -20,8 +20,8 @@ use rhai::{
     Dynamic, FnNamespace, FuncRegistration, ImmutableString, Map, Module, NativeCallContext, RhaiFunc, Shared,
 };
 
-pub use documentation::{Entry, entries, has_method, is_function, is_module, signature_of};
-use documentation::{add_module, document};
+pub use documentation::{Entry, entries, has_method, is_function, is_method_of, is_module, signature_of};
+use documentation::{add_module, document, document_method};
 pub use signature::{Parameter, Signature};
 
 use super::exception::{Exception, Outcome, raise};
@@ -521,7 +521,7 @@ impl NativeModule {
         T: Handle,
         F: Fn(&T, &mut Call) -> Outcome<Dynamic> + Send + Sync + 'static,
     {
-        document(T::NAME, signature, doc);
+        document_method(TypeId::of::<T>(), T::NAME, signature, doc);
         let name = signature.split('(').next().unwrap_or(signature);
         self.method_of::<T, F>(name, signature, function)
     }

@@ -1,96 +1,26 @@
 //! `queue`: queues between threads.
 
-use std::collections::{BinaryHeap, VecDeque};
+mod object;
+mod priorities;
+#[cfg(test)]
+mod tests;
 
 use rhai::Dynamic;
 
-use crate::language::disposal::Nested;
-use crate::language::exception::{Class, Exception, Outcome, interrupted, raise};
-use crate::language::identity::Handle;
+use crate::ipc::codec;
+use crate::language::exception::{Class as ExceptionClass, Exception, Outcome, raise};
 use crate::language::native::{Call, NativeModule};
-use crate::language::value;
-use crate::language::variables::{synchronise, to_local, to_shared};
+use crate::language::variables::synchronise;
 use crate::runtime::Wait;
-use crate::runtime::primitives::{Discipline, Queue};
-use crate::runtime::sync::Arc;
 
-/// A script's reference to a queue.
-#[derive(Clone)]
-pub struct QueueHandle {
-    queue: Nested<Arc<Queue<Dynamic>>>,
-    class: &'static str,
-}
+use object::Class;
+pub use object::QueueHandle;
 
-impl Handle for QueueHandle {
-    const NAME: &'static str = "Queue";
-
-    fn identity(&self) -> usize {
-        Arc::as_ptr(&*self.queue) as usize
-    }
-
-    fn repr(&self) -> String {
-        format!("<queue.{} object at {:#x}>", self.class, self.identity())
-    }
-}
-
-/// Items that leave in the order of Python's tuples, the smallest first; equal ones in the order they came.
-#[derive(Default)]
-struct Priorities {
-    heap: BinaryHeap<Ranked>,
-    arrivals: u64,
-}
-
-struct Ranked {
-    item: Dynamic,
-    arrival: u64,
-}
-
-impl PartialEq for Ranked {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Ranked {}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        // `put` has checked that the items can be compared. The heap's greatest leaves first, so: reversed.
-        let order = value::compare(&self.item, &other.item).unwrap_or(std::cmp::Ordering::Equal);
-        order.then(self.arrival.cmp(&other.arrival)).reverse()
-    }
-}
-
-impl Discipline<Dynamic> for Priorities {
-    fn push(&mut self, item: Dynamic) {
-        self.arrivals += 1;
-        self.heap.push(Ranked { item, arrival: self.arrivals });
-    }
-
-    fn pop(&mut self) -> Option<Dynamic> {
-        self.heap.pop().map(|ranked| ranked.item)
-    }
-
-    fn len(&self) -> usize {
-        self.heap.len()
-    }
-}
-
-fn new(class: &'static str, call: &mut Call) -> Outcome<Dynamic> {
-    let capacity = if class == "SimpleQueue" { 0 } else { call.int_or(0, 0)? };
-    let items: Box<dyn Discipline<Dynamic>> = match class {
-        "LifoQueue" => Box::new(Vec::new()),
-        "PriorityQueue" => Box::new(Priorities::default()),
-        _ => Box::new(VecDeque::new()),
-    };
-    let queue = Queue::new(call.label(class), usize::try_from(capacity).unwrap_or(0), items);
-    Ok(Dynamic::from(QueueHandle { queue: Nested::new(queue), class }))
+/// Constructs a queue for the threads of this process, or by its bare name for other processes as well.
+fn new(class: Class, call: &mut Call, serves_processes: bool) -> Outcome<Dynamic> {
+    let capacity = if class == Class::Simple { 0 } else { call.int_or(0, 0)? };
+    let (label, capacity) = (call.label(class.name()), usize::try_from(capacity).unwrap_or(0));
+    Ok(Dynamic::from(QueueHandle::new(class, label, capacity, serves_processes)))
 }
 
 /// Reads `(block=True, timeout=None)` from parameter `first` on.
@@ -105,46 +35,53 @@ fn block_and_timeout(call: &mut Call, first: usize) -> Outcome<Wait> {
     }
 }
 
-fn empty(class: &'static str) -> Box<rhai::EvalAltResult> {
-    Exception::new(Class::in_module("queue", class).expect("a class of queue"), "").into_error()
+/// `queue.Empty` or `queue.Full`.
+pub(crate) fn empty_or_full(class: &'static str) -> Box<rhai::EvalAltResult> {
+    Exception::new(ExceptionClass::in_module("queue", class).expect("a class of queue"), "").into_error()
 }
 
-fn put(handle: &QueueHandle, item: Dynamic, wait: &Wait) -> Outcome<Dynamic> {
-    synchronise();
-    if handle.class == "PriorityQueue" {
-        // An item that cannot be compared would otherwise be found out by whoever comes next.
-        value::compare(&item, &item)?;
-    }
-    // A plain array or map is a value and travels as one; what a closure captured becomes shared.
-    let item = if item.is_fnptr() { to_shared(item) } else { item };
-    match handle.queue.put(item, wait).map_err(interrupted)? {
-        true => Ok(Dynamic::UNIT),
-        false => Err(empty("Full")),
-    }
+fn put(queue: &QueueHandle, item: Dynamic, wait: &Wait) -> Outcome<Dynamic> {
+    if queue.put(item, wait)? { Ok(Dynamic::UNIT) } else { Err(empty_or_full("Full")) }
 }
 
-fn get(handle: &QueueHandle, wait: &Wait) -> Outcome<Dynamic> {
-    synchronise();
-    handle.queue.get(wait).map_err(interrupted)?.map(to_local).ok_or_else(|| empty("Empty"))
+fn get(queue: &QueueHandle, wait: &Wait) -> Outcome<Dynamic> {
+    queue.get(wait)?.ok_or_else(|| empty_or_full("Empty"))
 }
 
 /// The module.
 pub fn module() -> NativeModule {
+    codec::register::<QueueHandle>();
     let mut module = NativeModule::new("queue");
     module
         .handle::<QueueHandle>()
-        .class("Queue(maxsize=0)", "A queue, first in, first out; put() waits while it is full.", |call| {
-            new("Queue", call)
-        })
-        .class("LifoQueue(maxsize=0)", "A queue, last in, first out.", |call| new("LifoQueue", call))
+        .function(
+            "Queue(maxsize=0)",
+            "A queue, first in, first out; put() waits while it is full. By its bare name it can be handed to \
+             other processes.",
+            |call| new(Class::Queue, call, false),
+        )
+        .builtin(
+            "Queue(maxsize=0)",
+            "A queue, first in, first out; put() waits while it is full. By its bare name it can be handed to \
+             other processes.",
+            |call| new(Class::Queue, call, true),
+        )
+        .class("LifoQueue(maxsize=0)", "A queue, last in, first out.", |call| new(Class::Lifo, call, false))
         .class(
             "PriorityQueue(maxsize=0)",
             "A queue, the smallest item first; arrays compare item by item.",
-            |call| new("PriorityQueue", call),
+            |call| new(Class::Priority, call, false),
         )
-        .class("SimpleQueue()", "A queue without bound, first in, first out.", |call| {
-            new("SimpleQueue", call)
-        })
+        .function(
+            "SimpleQueue()",
+            "A queue without bound, first in, first out. By its bare name it can be handed to other processes.",
+            |call| new(Class::Simple, call, false),
+        )
+        .builtin(
+            "SimpleQueue()",
+            "A queue without bound, first in, first out. By its bare name it can be handed to other processes.",
+            |call| new(Class::Simple, call, true),
+        )
         .method::<QueueHandle, _>(
             "put(item, block=True, timeout=None)",
             "Adds an item; waits for room. queue.Full if there is none in time.",
@@ -171,11 +108,11 @@ pub fn module() -> NativeModule {
         })
         .method::<QueueHandle, _>("qsize()", "How many items it holds.", |queue, _| {
             synchronise();
-            Ok((queue.queue.len() as i64).into())
+            Ok((queue.len() as i64).into())
         })
         .method::<QueueHandle, _>("empty()", "Does it hold no item at the moment?", |queue, _| {
             synchronise();
-            Ok(queue.queue.is_empty().into())
+            Ok(queue.is_empty().into())
         })
         .method::<QueueHandle, _>(
             "full()",
@@ -183,7 +120,7 @@ pub fn module() -> NativeModule {
             |queue, _| {
                 synchronise();
                 not_simple(queue, "full")?;
-                Ok(queue.queue.is_full().into())
+                Ok(queue.is_full().into())
             },
         )
         .method::<QueueHandle, _>(
@@ -191,10 +128,11 @@ pub fn module() -> NativeModule {
             "Reports one item as dealt with. ValueError if that were more than were put.",
             |queue, _| {
                 not_simple(queue, "task_done")?;
-                synchronise();
-                let done = queue.queue.task_done();
-                done.map(|()| Dynamic::UNIT)
-                    .map_err(|_| raise("ValueError", "task_done() called too many times"))
+                if queue.task_done() {
+                    Ok(Dynamic::UNIT)
+                } else {
+                    Err(raise("ValueError", "task_done() called too many times"))
+                }
             },
         )
         .method::<QueueHandle, _>(
@@ -202,8 +140,7 @@ pub fn module() -> NativeModule {
             "Waits until every item that was put is reported as done.",
             |queue, call| {
                 not_simple(queue, "join")?;
-                let wait = Wait::forever(call.site());
-                queue.queue.join(&wait).map(|_| Dynamic::UNIT).map_err(interrupted)
+                queue.join(&Wait::forever(call.site())).map(|()| Dynamic::UNIT)
             },
         )
         .attribute::<QueueHandle, _>(
@@ -211,7 +148,7 @@ pub fn module() -> NativeModule {
             "How many items it holds at most; any number if 0.",
             |queue| {
                 not_simple(queue, "maxsize")?;
-                Ok((queue.queue.capacity() as i64).into())
+                Ok((queue.capacity() as i64).into())
             },
         )
         .attribute::<QueueHandle, _>(
@@ -219,7 +156,7 @@ pub fn module() -> NativeModule {
             "How many items are not reported as done.",
             |queue| {
                 not_simple(queue, "unfinished_tasks")?;
-                Ok((queue.queue.unfinished() as i64).into())
+                Ok((queue.unfinished() as i64).into())
             },
         );
     module.exceptions();
@@ -228,8 +165,8 @@ pub fn module() -> NativeModule {
 
 /// `SimpleQueue` has fewer methods than the others.
 fn not_simple(queue: &QueueHandle, name: &str) -> Outcome<()> {
-    match queue.class {
-        "SimpleQueue" => {
+    match queue.class() {
+        Class::Simple => {
             Err(raise("AttributeError", format!("'_queue.SimpleQueue' object has no attribute '{name}'")))
         }
         _ => Ok(()),

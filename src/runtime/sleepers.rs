@@ -44,4 +44,11 @@ impl Sleepers {
             wake_word(word, 1);
         }
     }
+
+    /// Wakes all who sleep on `word`, which the caller has changed by a sequentially consistent store.
+    pub fn wake_all(&self, word: &AtomicU32) {
+        if self.wanted.load(Ordering::SeqCst) != 0 && self.wanted.swap(0, Ordering::SeqCst) != 0 {
+            wake_word(word, u32::MAX);
+        }
+    }
 }

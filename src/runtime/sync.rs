@@ -7,4 +7,4 @@ pub use std::sync::Arc;
 pub use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 pub use crossbeam_utils::CachePadded;
-pub use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+pub use parking_lot::{Condvar, Mutex, MutexGuard, ReentrantMutex, RwLock};

@@ -12,6 +12,7 @@
 //! sleep.
 
 mod memory;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -20,10 +21,11 @@ use std::io;
 
 use super::guard::Guard;
 use super::shared::{Shared, Zeroed};
-use crate::runtime::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::runtime::sync::{AtomicU32, Ordering};
 use crate::runtime::{Interrupt, Reason, Sleepers, Until, Wait, Woken, block};
 
 use memory::{Contents, Memory, Message, Place};
+use tasks::Tasks;
 
 /// The most messages in a channel without a bound of its own: CPython's `SEM_VALUE_MAX`.
 const MOST: u32 = i32::MAX as u32;
@@ -69,14 +71,14 @@ impl End {
     }
 }
 
+/// A channel in shared memory, for messages that bring one ([`Channel::shared`]).
 #[repr(C)]
-struct State {
+pub struct State {
     sending: End,
     receiving: End,
+    tasks: Tasks,
     memory: Memory,
     capacity: AtomicU32,
-    /// Not used by the channel itself: see [`Channel::tag`].
-    tag: AtomicU64,
 }
 
 // SAFETY: zero is free guards, no messages, no memory; everything is an atomic, offsets are no pointers.
@@ -132,10 +134,16 @@ impl From<Interrupt> for SendError {
     }
 }
 
-/// A handle of a channel. Clones are handles of the same one, and so are handles that other processes adopt.
+/// A handle of a channel. Clones are handles of the same one, and so are those that other processes get.
 #[derive(Clone)]
 pub struct Channel {
     state: Shared<State>,
+}
+
+impl From<Shared<State>> for Channel {
+    fn from(state: Shared<State>) -> Self {
+        Self { state }
+    }
 }
 
 impl fmt::Debug for Channel {
@@ -156,19 +164,9 @@ impl Channel {
         Ok(Self { state })
     }
 
-    /// Takes over the reference that a message brought; nothing if there is no channel at that place.
-    pub fn adopt(place: u64) -> Option<Self> {
-        Shared::adopt(place).map(|state| Self { state })
-    }
-
-    /// A reference for a message that is about to be sent, and the place to send.
-    pub fn lend(&self) -> u64 {
-        self.state.lend()
-    }
-
-    /// Takes back the reference of a message that was not sent.
-    pub fn unlend(&self) {
-        self.state.unlend();
+    /// The object in shared memory.
+    pub fn shared(&self) -> &Shared<State> {
+        &self.state
     }
 
     /// The channel's identity, the same in every process.
@@ -197,11 +195,6 @@ impl Channel {
     /// Does it hold as many as it may?
     pub fn is_full(&self) -> bool {
         self.len() >= self.capacity() as usize
-    }
-
-    /// A number that belongs to the channel and is the same for every process; 0 at first.
-    pub fn tag(&self) -> &AtomicU64 {
-        &self.state.tag
     }
 
     /// Sends a message; false when the wait for room was over first. When this returns true the message is in

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::ipc::arena;
 use crate::runtime::Site;
+use crate::runtime::sync::AtomicU64;
 
 fn forever() -> Wait {
     Wait::forever(Site::default())
@@ -403,11 +404,54 @@ fn a_full_arena_is_an_error() {
 #[test]
 fn handles_are_adopted() {
     let channel = Channel::new(0).unwrap();
-    let same = Channel::adopt(channel.lend()).unwrap();
+    let same = Channel::from(Shared::adopt(channel.shared().lend()).unwrap());
     channel.send(b"x", &at_once()).unwrap();
     let place = same.place();
     drop(channel);
     assert_eq!(same.receive(&at_once()).unwrap().unwrap(), b"x");
     drop(same);
-    assert!(Channel::adopt(place).is_none());
+    assert!(Shared::<State>::adopt(place).is_none());
+}
+
+/// Waiters for the end of all tasks come through, however many there are and whoever reports the last one.
+#[test]
+fn joining_waits_for_every_task() {
+    let channel = Channel::new(0).unwrap();
+    assert!(!channel.task_done());
+    assert!(channel.join(&at_once()).unwrap());
+    for _ in 0..100 {
+        (0..3).for_each(|_| assert!(channel.send(b"x", &at_once()).unwrap()));
+        assert!(!channel.join(&within(Duration::from_micros(50))).unwrap());
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    assert!(channel.join(&within(LONG)).unwrap());
+                    assert!(done.load(Ordering::SeqCst), "joined before the last task was done");
+                });
+            }
+            assert!(channel.task_done() && channel.task_done());
+            assert_eq!(channel.unfinished(), 1);
+            done.store(true, Ordering::SeqCst);
+            assert!(channel.task_done());
+        });
+        (0..3).for_each(|_| assert!(channel.receive(&at_once()).unwrap().is_some()));
+        assert!(!channel.task_done());
+    }
+    channel.set_unfinished(2);
+    assert_eq!(channel.unfinished(), 2);
+    assert!(channel.task_done() && channel.task_done() && !channel.task_done());
+}
+
+/// Tasks reported by processes at the same time: the parent's `join` ends after the last of them and not before.
+#[test]
+fn tasks_are_done_by_other_processes() {
+    let channel = Channel::new(0).unwrap();
+    let each = 3_000;
+    assert!(send_all(&channel, 0, 0..2 * each));
+    let work = || (0..each).all(|_| channel.receive(&within(LONG)).unwrap().is_some() && channel.task_done());
+    let children = [0, 1].map(|_| fork(work));
+    assert!(channel.join(&within(LONG)).unwrap());
+    assert_eq!((channel.len(), channel.unfinished()), (0, 0));
+    assert_eq!(children.map(reap), [0, 0]);
 }

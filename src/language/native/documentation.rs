@@ -1,5 +1,6 @@
 //! What the REPL's help, the reference and the error messages know of the natives.
 
+use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::runtime::sync::RwLock;
@@ -36,6 +37,23 @@ pub fn signature_of(name: &str) -> Option<&'static str> {
 pub fn has_method(class: &str, name: &str) -> bool {
     let entries = ENTRIES.read();
     entries.keys().any(|(owner, signature)| *owner == class && signature.split('(').next() == Some(name))
+}
+
+/// Which types define a method: classes of different modules may have the same name.
+static METHODS: RwLock<BTreeMap<(&'static str, &'static str), BTreeSet<TypeId>>> =
+    RwLock::new(BTreeMap::new());
+
+/// Have objects of this very type, which is called `class`, a method or attribute called `name`?
+pub fn is_method_of(kind: TypeId, class: &str, name: &str) -> bool {
+    let methods = METHODS.read();
+    let types = methods.iter().find(|((owner, method), _)| *owner == class && *method == name);
+    types.map_or_else(|| has_method(class, name), |(_, types)| types.contains(&kind))
+}
+
+pub(super) fn document_method(kind: TypeId, class: &'static str, signature: &'static str, doc: &'static str) {
+    let name = signature.split('(').next().unwrap_or(signature);
+    METHODS.write().entry((class, name)).or_default().insert(kind);
+    document(class, signature, doc);
 }
 
 /// Is there a native function, and not only a method, called `name`?

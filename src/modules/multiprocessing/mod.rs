@@ -2,12 +2,19 @@
 
 pub mod dummy;
 pub mod pool;
+pub mod queues;
 
 use crate::language::native::NativeModule;
 
 /// The modules of the package.
 pub fn modules() -> Vec<NativeModule> {
-    let mut all = vec![pool::module()];
+    let mut all = vec![module(), pool::module()];
     all.extend(dummy::modules());
     all
+}
+
+fn module() -> NativeModule {
+    let mut module = NativeModule::new("multiprocessing");
+    queues::define(&mut module);
+    module
 }

@@ -12,6 +12,6 @@ pub use barrier::{Barrier, BrokenBarrier};
 pub use condition::{Condition, Exclusive, NotOwned};
 pub use event::Event;
 pub use lock::{Lock, NotLocked};
-pub use queue::{Discipline, Queue, TooManyDone};
+pub use queue::{Discipline, Moved, Put, Queue, TooManyDone};
 pub use rlock::RLock;
 pub use semaphore::Semaphore;

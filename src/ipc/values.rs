@@ -1,0 +1,56 @@
+//! Values over a channel: what the queues between processes are made of.
+
+use std::cell::Cell;
+
+use rhai::Dynamic;
+
+use super::codec::{self, Encoder, Purpose};
+use super::{Channel, SendError};
+use crate::language::exception::{Outcome, interrupted, raise};
+use crate::runtime::Wait;
+
+thread_local! {
+    /// What the thread's last message was written into.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A longer buffer is not worth keeping.
+const KEPT: usize = 1 << 20;
+
+/// The exception for a message that was not sent.
+pub fn not_sent(error: SendError) -> Box<rhai::EvalAltResult> {
+    match error {
+        SendError::Interrupted(interrupt) => interrupted(interrupt),
+        SendError::Memory(_) => raise("MemoryError", error.to_string()),
+    }
+}
+
+/// Sends a value; false when the wait for room was over first. When this returns true the value's bytes are in
+/// shared memory: nothing in this process needs to go on for them to arrive.
+///
+/// # Errors
+/// TypeError for what cannot travel, MemoryError, and whatever interrupts the wait.
+pub fn put(channel: &Channel, value: &Dynamic, wait: &Wait) -> Outcome<bool> {
+    let mut buffer = BUFFER.take();
+    buffer.clear();
+    let mut encoder = Encoder::onto(buffer, Purpose::Message);
+    encoder.value(value)?;
+    let message = encoder.finish();
+    let is_sent = channel.send(&message.bytes, wait).map_err(not_sent)?;
+    if is_sent {
+        let buffer = message.sent();
+        if buffer.capacity() <= KEPT {
+            BUFFER.set(buffer);
+        }
+    }
+    Ok(is_sent)
+}
+
+/// Takes the next value; nothing when the wait for one was over first.
+///
+/// # Errors
+/// What [`codec::decode`] raises, and then the value is lost; whatever interrupts the wait.
+pub fn get(channel: &Channel, wait: &Wait) -> Outcome<Option<Dynamic>> {
+    let received = channel.receive_with(wait, |message| codec::decode(message, Vec::new()));
+    received.map_err(interrupted)?.transpose()
+}
