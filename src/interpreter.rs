@@ -16,6 +16,7 @@ use crate::language::session::SESSION;
 use crate::language::value;
 use crate::language::variables::{synchronise, unbind_all};
 use crate::modules;
+use crate::modules::multiprocessing::StartMethod;
 use crate::runtime::sync::Arc;
 use crate::runtime::{GilMode, Interrupt, OnDeadlock, Runtime};
 use crate::stats::Stats;
@@ -31,6 +32,7 @@ pub struct Builder {
     stderr: Box<dyn Write + Send>,
     argv: Vec<String>,
     print_tracebacks: bool,
+    start_method: Option<StartMethod>,
     configure: Option<Configure>,
 }
 
@@ -44,6 +46,7 @@ impl Default for Builder {
             stderr: Box::new(std::io::stderr()),
             argv: vec![String::new()],
             print_tracebacks: false,
+            start_method: None,
             configure: None,
         }
     }
@@ -93,6 +96,12 @@ impl Builder {
         self
     }
 
+    /// How child processes begin; by default as copies of their parent.
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = Some(method);
+        self
+    }
+
     /// Adds to the rhai engine: functions, types, modules of the host.
     pub fn configure(mut self, configure: impl FnOnce(&mut Engine) + 'static) -> Self {
         self.configure = Some(Box::new(configure));
@@ -109,6 +118,9 @@ impl Builder {
         let configure = self.configure.unwrap_or_else(|| Box::new(|_| {}));
         let engine: Shared<Engine> = engine::build(&realm, modules::all(&realm), configure).into();
         realm.set_engine(engine);
+        if let Some(method) = self.start_method {
+            modules::multiprocessing::set_start_method(&realm, method);
+        }
         Ok(Interpreter {
             realm,
             evaluator: self.evaluator,
@@ -185,6 +197,9 @@ impl Interpreter {
         realm.runtime.run_main(|| {
             let _entered = realm::enter(&realm);
             let result = self.compile(name, source).and_then(|program| {
+                let program = Arc::new(program);
+                realm.set_program(Arc::clone(&program));
+                modules::multiprocessing::anticipate(&realm, source);
                 let result = self.evaluate(&program, name);
                 if let (Err(Error::Exception(exception)), true) = (&result, self.print_tracebacks) {
                     modules::threading::report_uncaught(&realm, "", exception);
@@ -246,7 +261,9 @@ impl Interpreter {
         let realm = Arc::clone(&self.realm);
         realm.runtime.run_main(|| {
             let _entered = realm::enter(&realm);
-            let program = self.compile_input(name, source)?;
+            let program = Arc::new(self.compile_input(name, source)?);
+            realm.set_program(Arc::clone(&program));
+            modules::multiprocessing::anticipate(&realm, source);
             let result = self.evaluate(&program, SESSION);
             // Imports hold for one evaluation, so the next one begins with those that succeeded.
             let imported = if result.is_ok() { &program.ast } else { &self.library };
@@ -360,6 +377,7 @@ impl Interpreter {
         let runtime = &self.realm.runtime;
         modules::pool::end_of_program(&self.realm);
         let joined = runtime.join_non_daemons();
+        let children = modules::multiprocessing::at_exit(&self.realm);
         runtime.stop_others();
         modules::pool::begin_run(&self.realm);
         match joined {
@@ -367,7 +385,9 @@ impl Interpreter {
                 let class = crate::language::exception::Class::known("KeyboardInterrupt");
                 Err(Error::Exception(Exception::new(class, "")))
             }
-            Ok(()) | Err(Interrupt::Stop | Interrupt::StackExhausted) => Ok(()),
+            Ok(()) | Err(Interrupt::Stop | Interrupt::StackExhausted) => {
+                children.map_err(|error| self.error_of(&error, ""))
+            }
         }
     }
 }

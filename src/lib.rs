@@ -13,5 +13,6 @@ pub use error::{Error, SyntaxError};
 pub use interpreter::{Builder, Interpreter, InterruptHandle, read_script};
 pub use language::exception::Exception;
 pub use language::program::Evaluator;
+pub use modules::multiprocessing::StartMethod;
 pub use runtime::{GilMode, OnDeadlock};
 pub use stats::{Stats, ThreadStats};

@@ -10,7 +10,7 @@ use std::io::{IsTerminal, Write};
 use std::os::fd::RawFd;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use onelock::{Builder, Error, Evaluator, GilMode, Interpreter, OnDeadlock};
+use onelock::{Builder, Error, Evaluator, GilMode, Interpreter, OnDeadlock, StartMethod};
 
 pub use nearest::nearest;
 pub use run::show_stats;
@@ -66,6 +66,9 @@ pub struct Options {
     /// What evaluates scripts: grain (bytecode) or ast
     #[arg(long, env = "ONELOCK_ENGINE", default_value_t, hide_default_value = true, global = true)]
     pub engine: Evaluator,
+    /// How child processes begin: fork, spawn or forkserver; a script's set_start_method() has to use force then
+    #[arg(long, value_name = "METHOD", global = true)]
+    pub start_method: Option<StartMethod>,
     /// Show what the lock and every thread did, after the run, on stderr
     #[arg(long, global = true)]
     pub stats: bool,
@@ -102,7 +105,11 @@ impl Options {
             DeadlockPolicy::Exit => OnDeadlock::Exit,
             DeadlockPolicy::Wait => OnDeadlock::Wait,
         };
-        Interpreter::builder().gil(self.gil).evaluator(self.engine).on_deadlock(on_deadlock)
+        let builder = Interpreter::builder().gil(self.gil).evaluator(self.engine).on_deadlock(on_deadlock);
+        match self.start_method {
+            Some(method) => builder.start_method(method),
+            None => builder,
+        }
     }
 }
 

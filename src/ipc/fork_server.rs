@@ -50,11 +50,12 @@ pub struct ForkServer {
 
 impl ForkServer {
     /// Forks the server off the calling process, of which no other thread may be anywhere but asleep. Returns in
-    /// the parent only: in every child that is asked for later, `child` is called and gives the exit status.
+    /// the parent only. `prepare` is called in the server; what it returns is called in every child that is asked
+    /// for later, and gives the exit status.
     ///
     /// # Errors
     /// The system's, when there can be no further process, memory or descriptor.
-    pub fn start(child: impl FnOnce(Request) -> i32) -> io::Result<Self> {
+    pub fn start<C: FnOnce(Request) -> i32>(prepare: impl FnOnce() -> C) -> io::Result<Self> {
         super::arena::prepare()?;
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
@@ -64,7 +65,7 @@ impl ForkServer {
             0 => {
                 drop(ours);
                 super::after_fork();
-                serve(theirs, child)
+                serve(theirs, prepare())
             }
             pid => match Pid::from_raw(pid) {
                 Some(pid) => Ok(Self { socket: Mutex::new(ours), pid }),
@@ -263,7 +264,7 @@ mod tests {
 
     #[test]
     fn children_get_their_bytes_and_are_the_callers() {
-        let server = ForkServer::start(act).unwrap();
+        let server = ForkServer::start(|| act).unwrap();
         for length in [0_usize, 1, 1000, 3_000_000] {
             let bytes = [b"l".to_vec(), vec![7; length]].concat();
             assert_eq!(exit_code(&launch(&server, &bytes, &[])), (length % 251) as i32);
@@ -274,7 +275,7 @@ mod tests {
 
     #[test]
     fn children_get_descriptors() {
-        let server = ForkServer::start(act).unwrap();
+        let server = ForkServer::start(|| act).unwrap();
         let (read, write) = rustix::pipe::pipe().unwrap();
         assert_eq!(exit_code(&launch(&server, b"whello", &[write.as_fd()])), 1);
         drop(write);
@@ -285,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_killed_child_tells_by_which_signal() {
-        let server = ForkServer::start(act).unwrap();
+        let server = ForkServer::start(|| act).unwrap();
         let child = launch(&server, b"-", &[]);
         assert_eq!(child.exit_code(), None);
         assert!(!child.wait(Some(std::time::Instant::now()), Site::default()).unwrap());
@@ -296,7 +297,7 @@ mod tests {
     /// The server has no other way to learn of its parent's end than its socket.
     #[test]
     fn the_server_ends_with_its_parent() {
-        let server = ForkServer::start(act).unwrap();
+        let server = ForkServer::start(|| act).unwrap();
         let child = Child::new(server.pid()).unwrap();
         assert_eq!(child.exit_code(), None);
         assert!(server.socket.lock().as_raw_fd() >= 0);

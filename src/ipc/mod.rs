@@ -22,6 +22,11 @@ pub use guard::{Guard, Held};
 pub use monitor::{Attempt, Monitor};
 pub use shared::{Shared, Zeroed, release_all, share_with_fork, unshare};
 
+/// As [`after_fork`], in a process that was forked after [`share_with_fork`]: the references are its own.
+pub fn after_shared_fork() {
+    guard::after_fork();
+}
+
 /// To be called in a process that was just forked, before it touches anything of this module: it is another
 /// process now, its thread is another thread, and it holds none of its parent's references.
 pub fn after_fork() {

@@ -160,7 +160,10 @@ pub fn as_function(value: &Dynamic) -> Outcome<FnPtr> {
 }
 
 /// Checks the number of arguments of a script function, with CPython's message.
-pub(super) fn check_count(function: &FnPtr, given: usize) -> Outcome<()> {
+///
+/// # Errors
+/// TypeError if it is wrong.
+pub fn check_count(function: &FnPtr, given: usize) -> Outcome<()> {
     let Some(realm) = super::realm::current() else { return Ok(()) };
     let curried = function.curry().len();
     if realm.functions.accepts(function.fn_name(), given + curried) {
@@ -174,7 +177,10 @@ pub(super) fn check_count(function: &FnPtr, given: usize) -> Outcome<()> {
 }
 
 /// Puts keyword arguments into the places of the function's parameters.
-pub(super) fn apply_keywords(
+///
+/// # Errors
+/// TypeError for a keyword that is no parameter, and for a parameter that gets no argument.
+pub fn apply_keywords(
     table: &FunctionTable,
     function: &FnPtr,
     mut args: Vec<Dynamic>,

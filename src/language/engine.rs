@@ -178,7 +178,7 @@ fn set_variables(
         }
         // A closure asks for every name in it that is no variable of its own, and fails if there is no answer.
         if name == "__name__" {
-            return Ok(Some(realm.name.into()));
+            return Ok(Some(realm.name().into()));
         }
         if realm.functions.contains(name) {
             return Ok(FnPtr::new(name).ok().map(Dynamic::from));

@@ -42,10 +42,13 @@ impl fmt::Display for Evaluator {
 }
 
 /// A script, ready to run.
+#[derive(Default)]
 pub struct Program {
     /// The syntax tree.
     pub ast: AST,
     bytecode: Option<SharedProgram>,
+    /// It is one input of a session, with the functions of those before.
+    is_input: bool,
 }
 
 impl Program {
@@ -84,7 +87,25 @@ impl Program {
         realm.set_self_captured(findings.self_captured);
         let bytecode = (evaluator == Evaluator::Grain && !needs_walker)
             .then(|| Compiler::new().compile(&ast).into_shared());
-        Ok(Self { ast, bytecode })
+        Ok(Self { ast, bytecode, is_input: library.is_some() })
+    }
+
+    /// A program with this one's functions and imports that does nothing but call one native function.
+    ///
+    /// # Errors
+    /// The parser's, for a `call` that is none.
+    pub fn with_statement(&self, realm: &Realm, call: &str) -> Result<Self, ParseError> {
+        let statement = realm.engine().compile(call)?;
+        let imports = self.ast.statements().iter().filter(|statement| matches!(statement, Stmt::Import(..)));
+        let mut ast = AST::new(imports.cloned(), self.ast.shared_lib().clone()).merge(&statement);
+        ast.set_source(self.ast.source().unwrap_or_default());
+        let bytecode = self.bytecode.is_some().then(|| Compiler::new().compile(&ast).into_shared());
+        Ok(Self { ast, bytecode, is_input: true })
+    }
+
+    /// Is it a whole script, which can be run once more?
+    pub fn is_script(&self) -> bool {
+        !self.is_input
     }
 
     /// Runs the script's statements.

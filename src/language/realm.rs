@@ -9,6 +9,7 @@ use rhai::{Engine, ImmutableString, Position, Shared};
 use super::callable::FunctionTable;
 use super::modules::ModuleNames;
 use super::output::Output;
+use super::program::Program;
 use super::session::{SESSION, Session};
 use super::variables::Globals;
 use crate::runtime::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, RwLock};
@@ -30,8 +31,10 @@ pub struct Realm {
     pub stderr: Output,
     /// `sys.argv`.
     pub argv: Mutex<Vec<String>>,
-    /// `__name__`.
-    pub name: &'static str,
+    /// Is this a child that runs the script once more, so that `__name__` is `"__mp_main__"`?
+    is_rerun: AtomicBool,
+    /// The program that was read last.
+    program: RwLock<Option<Arc<Program>>>,
     /// The functions of all programs that were loaded, for their parameters' names.
     pub functions: FunctionTable,
     /// The text of every script that was loaded, for excerpts in tracebacks.
@@ -80,7 +83,8 @@ impl Realm {
             stdout: Output::new(stdout),
             stderr: Output::new(stderr),
             argv: Mutex::new(argv),
-            name: "__main__",
+            is_rerun: AtomicBool::new(false),
+            program: RwLock::default(),
             functions: FunctionTable::default(),
             sources: RwLock::default(),
             session: Session::default(),
@@ -118,6 +122,26 @@ impl Realm {
     /// Hands the realm its engine, once.
     pub fn set_engine(&self, engine: Shared<Engine>) {
         let _ = self.engine.set(engine);
+    }
+
+    /// `__name__`.
+    pub fn name(&self) -> &'static str {
+        if self.is_rerun.load(Ordering::Relaxed) { "__mp_main__" } else { "__main__" }
+    }
+
+    /// From now on the script is run once more in a child.
+    pub fn begin_rerun(&self) {
+        self.is_rerun.store(true, Ordering::Relaxed);
+    }
+
+    /// The program that was read last.
+    pub fn program(&self) -> Option<Arc<Program>> {
+        self.program.read().clone()
+    }
+
+    /// Tells the realm which program is about to run.
+    pub fn set_program(&self, program: Arc<Program>) {
+        *self.program.write() = Some(program);
     }
 
     /// Adds variables that a callback captured which is given to one of their own methods.

@@ -394,6 +394,13 @@ impl Globals {
         self.slots.write().entry(name.into()).or_default();
     }
 
+    /// Removes every variable: the script is about to be run once more.
+    pub fn clear(&self) {
+        let slots = std::mem::take(&mut *self.slots.write());
+        LOOKED_UP.with_borrow_mut(Vec::clear);
+        drop(slots);
+    }
+
     /// Does the variable exist?
     pub fn contains(&self, name: &str) -> bool {
         self.slots.read().contains_key(name)

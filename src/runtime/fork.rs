@@ -70,6 +70,19 @@ impl Runtime {
         result
     }
 
+    /// After the end of a thread: in a child that this very thread has forked, the program is over with it, for
+    /// its main thread exists in the parent only.
+    pub(super) fn end_if_forked_here(self: &Arc<Self>, thread: &Arc<Thread>) {
+        if self.main_thread().is_some_and(|main| Arc::ptr_eq(&main, thread)) {
+            self.run_main(|| {
+                // Ctrl-C ends the wait, and the process is over in any case.
+                let _ = self.join_non_daemons();
+            });
+            // SAFETY: ends the process; the exit handlers belong to the main thread that is not here.
+            unsafe { libc::_exit(0) }
+        }
+    }
+
     /// In a forked child: the calling thread is the only one and the main thread, and it has the lock.
     pub fn after_fork(self: &Arc<Self>) {
         worker::after_fork();

@@ -218,6 +218,7 @@ impl Runtime {
                 begin(&thread, begun);
                 body();
                 thread.runtime().finish(&thread);
+                thread.runtime().end_if_forked_here(&thread);
             }
         };
         if let Err(error) = worker::run(Box::new(job), self.stack_size()) {

@@ -113,6 +113,11 @@ pub fn flush_all() {
 }
 
 impl File {
+    /// Drops what was read from the system and not by the script: the descriptor leads elsewhere now.
+    pub(super) fn forget_read_ahead(&self) {
+        self.0.state.lock().unread = Buffer::default();
+    }
+
     /// A file on top of one that the system has opened.
     ///
     /// # Errors

@@ -65,6 +65,15 @@ pub fn standard_input() -> File {
         .clone()
 }
 
+/// Makes standard input an empty file, as it is in a child process.
+pub fn close_stdin() {
+    if let Ok(nothing) = std::fs::File::open("/dev/null") {
+        // It fails only when interrupted before anything happened, or out of memory: the input is then shared.
+        let _ = rustix::stdio::dup2_stdin(&nothing);
+    }
+    standard_input().forget_read_ahead();
+}
+
 /// Waits for a line on standard input and returns it without its end; nothing at the end of the input.
 ///
 /// # Errors

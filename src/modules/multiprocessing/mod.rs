@@ -1,10 +1,31 @@
-//! `multiprocessing`: processes, pools, and what they share.
+//! `multiprocessing`: processes, and what crosses between them.
 
+mod bootstrap;
+mod children;
+mod context;
+mod current;
 pub mod dummy;
+mod launch;
 pub mod pool;
+mod process;
 pub mod queues;
+mod snapshot;
 
+use rhai::Dynamic;
+
+use crate::language::list::List;
 use crate::language::native::NativeModule;
+use crate::language::realm::Realm;
+
+pub use children::at_exit;
+pub use context::{StartMethod, set_start_method};
+pub use launch::{after_fork, anticipate, fork_server_pid};
+pub use process::ProcessHandle;
+
+/// The key with which the connections of this family of processes are authenticated.
+pub fn authkey(realm: &crate::runtime::sync::Arc<Realm>) -> Vec<u8> {
+    current::current(realm).authkey(realm)
+}
 
 /// The modules of the package.
 pub fn modules() -> Vec<NativeModule> {
@@ -15,6 +36,28 @@ pub fn modules() -> Vec<NativeModule> {
 
 fn module() -> NativeModule {
     let mut module = NativeModule::new("multiprocessing");
+    process::define(&mut module);
+    context::define(&mut module);
+    bootstrap::define(&mut module);
+    module
+        .class("current_process()", "The object of the process that runs.", |call| {
+            Ok(Dynamic::from(current::current(&call.realm())))
+        })
+        .class("parent_process()", "The object of this process's parent; None in the main process.", |call| {
+            Ok(current::parent(&call.realm()).map_or(Dynamic::UNIT, Dynamic::from))
+        })
+        .class("active_children()", "The children that run; those that have ended are reaped.", |call| {
+            let children = call.realm().extension::<children::Children>();
+            let alive = children.alive().into_iter().map(Dynamic::from).collect();
+            Ok(Dynamic::from(List::new(alive)))
+        })
+        .class("cpu_count()", "How many processors the machine has.", |_| {
+            Ok(std::thread::available_parallelism().map_or(1, |n| n.get() as i64).into())
+        })
+        .class("freeze_support()", "Does nothing: scripts are not frozen into programs.", |_| {
+            Ok(Dynamic::UNIT)
+        });
+    module.exceptions();
     queues::define(&mut module);
     module
 }

@@ -3,6 +3,7 @@
 pub mod descriptors;
 pub mod environment;
 mod files;
+mod fork;
 pub mod path;
 mod process;
 
@@ -33,6 +34,7 @@ pub fn modules(realm: &Realm) -> Vec<NativeModule> {
     environment::register(&mut module, realm);
     files::register(&mut module);
     process::register(&mut module);
+    fork::register(&mut module);
     vec![module, path::module()]
 }
 

@@ -1,0 +1,250 @@
+//! The child's half of a process's start, and its whole life.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use rhai::{Dynamic, EvalAltResult, ImmutableString, NativeCallContext, Scope};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use super::children::at_exit;
+use super::context::{StartMethod, set_start_method};
+use super::current::{Identity, become_child};
+use super::launch::{Launcher, after_fork};
+use super::process::{Origin, ProcessHandle, Target};
+use crate::ipc;
+use crate::ipc::codec::Decoder;
+use crate::ipc::fork_server::Request;
+use crate::language::exception::{Exception, Outcome, exception_of, is_stop, panicked, raise};
+use crate::language::native::NativeModule;
+use crate::language::program::Program;
+use crate::language::realm::Realm;
+use crate::language::value;
+use crate::language::variables::unbind_all;
+use crate::modules::os::environment::Environment;
+use crate::modules::{io, random, threading};
+use crate::runtime::Interrupt;
+use crate::runtime::sync::{Arc, Mutex};
+
+/// The call that a child's program consists of.
+const CALL: &str = "multiprocessing::__bootstrap__();";
+
+/// What the child is to do, between its decoding and the native call that does it.
+#[derive(Default)]
+struct Job(Mutex<Option<(ProcessHandle, Target)>>, Mutex<i32>);
+
+/// In the fork server: makes everything ready that all children need, and says what a child does.
+pub(super) fn prepare<'a>(
+    realm: &'a Arc<Realm>,
+    program: Option<&'a Program>,
+) -> impl FnOnce(Request) -> i32 + use<'a> {
+    realm.runtime.after_fork();
+    unbind_all();
+    after_fork(realm);
+    let empty = Program::default();
+    let call = program.unwrap_or(&empty).with_statement(realm, CALL);
+    move |request| {
+        realm.runtime.after_fork();
+        let live = || match &call {
+            Ok(call) => live(realm, program, call, request),
+            Err(_) => 1,
+        };
+        catch_unwind(AssertUnwindSafe(live)).unwrap_or_else(|panic| {
+            report(realm, "", &exception_of(&panicked(&*panic), "", ""));
+            1
+        })
+    }
+}
+
+/// The child's life; returns its exit status.
+fn live(realm: &Arc<Realm>, program: Option<&Program>, call: &Program, request: Request) -> i32 {
+    io::close_stdin();
+    random::reseed(realm);
+    let mut input = Decoder::new(&request.bytes, request.descriptors);
+    let status = match begin(realm, program, &mut input) {
+        Ok(job) => {
+            drop(input);
+            run(realm, call, job)
+        }
+        Err(error) => fail(realm, "a new process", &error),
+    };
+    let status = finish(realm, status);
+    io::flush_all();
+    ipc::release_all();
+    status
+}
+
+/// Reads the request, in the order in which the parent wrote it, and becomes that process.
+fn begin(
+    realm: &Arc<Realm>,
+    program: Option<&Program>,
+    input: &mut Decoder,
+) -> Outcome<(ProcessHandle, Target)> {
+    let method = StartMethod::of_number(input.u64()?);
+    surroundings(realm, input)?;
+    let name = input.str()?.to_string();
+    let daemon = input.u64()? != 0;
+    let authkey = input.bytes()?.to_vec();
+    let count = input.u64()?;
+    let numbers = (0..count).map(|_| input.u64()).collect::<Outcome<Vec<u64>>>()?;
+    let parent_name = input.str()?.to_string();
+    let parent = std::os::unix::process::parent_id();
+    let origin = Origin {
+        identity: Identity::new(numbers),
+        name,
+        daemon,
+        authkey: authkey.clone(),
+        parent,
+        attributes: Vec::new(),
+    };
+    let process = ProcessHandle::of_itself(origin);
+    let parents = Origin {
+        identity: Identity::default(),
+        name: parent_name,
+        daemon: false,
+        authkey,
+        parent: 0,
+        attributes: Vec::new(),
+    };
+    become_child(realm, process.clone(), ProcessHandle::of_parent(parent, parents));
+    set_start_method(realm, method);
+    if method != StartMethod::Fork {
+        rerun(realm, program)?;
+    }
+    let is_run = input.u64()? != 0;
+    let function = if input.u64()? != 0 { Some(input.value()?) } else { None };
+    let count = input.u64()?;
+    let args = (0..count).map(|_| input.value()).collect::<Outcome<Vec<Dynamic>>>()?;
+    for (name, value) in named_values(input)? {
+        process.set_attribute(&name, value);
+    }
+    for (name, value) in named_values(input)? {
+        realm.globals.declare(&name, value);
+    }
+    Ok((process, Target { function, args, is_run }))
+}
+
+fn named_values(input: &mut Decoder) -> Outcome<Vec<(ImmutableString, Dynamic)>> {
+    let count = input.u64()?;
+    (0..count).map(|_| Ok((input.str()?.into(), input.value()?))).collect()
+}
+
+fn surroundings(realm: &Arc<Realm>, input: &mut Decoder) -> Outcome<()> {
+    let count = input.u64()?;
+    let environment = realm.extension::<Environment>();
+    environment.dict().clear();
+    for _ in 0..count {
+        let name: ImmutableString = input.str()?.into();
+        let value: ImmutableString = input.str()?.into();
+        environment.dict().set(name.into(), value.into())?;
+    }
+    let directory = input.str()?;
+    if std::env::current_dir().is_ok_and(|current| current.to_string_lossy() != directory) {
+        // It may be gone meanwhile; the child then stays where the program was started.
+        let _ = std::env::set_current_dir(directory);
+    }
+    let count = input.u64()?;
+    let mut processors = CpuSet::new();
+    for _ in 0..count {
+        let cpu = input.u64()? as usize;
+        if cpu < CpuSet::MAX_CPU {
+            processors.set(cpu);
+        }
+    }
+    if count > 0 && sched_getaffinity(None).is_ok_and(|own| own != processors) {
+        // Refused only where the processors are not there any more.
+        let _ = sched_setaffinity(None, &processors);
+    }
+    let gil = realm.runtime.gil();
+    gil.set_switch_interval(Duration::from_nanos(input.u64()?));
+    gil.set_check_interval(input.u64()? as u32);
+    Ok(())
+}
+
+/// Start methods `spawn` and `forkserver`: runs the script once more, as `__mp_main__`.
+fn rerun(realm: &Arc<Realm>, program: Option<&Program>) -> Outcome<()> {
+    realm.begin_rerun();
+    realm.globals.clear();
+    let Some(program) = program.filter(|program| program.is_script()) else { return Ok(()) };
+    let launcher = realm.extension::<Launcher>();
+    launcher.set_bootstrapping(true);
+    let result = program.run(realm, &mut Scope::new());
+    launcher.set_bootstrapping(false);
+    crate::language::variables::synchronise();
+    result.map(drop)
+}
+
+fn run(realm: &Arc<Realm>, call: &Program, job: (ProcessHandle, Target)) -> i32 {
+    let state = realm.extension::<Job>();
+    *state.0.lock() = Some(job);
+    match call.run(realm, &mut Scope::new()) {
+        Ok(_) => *state.1.lock(),
+        Err(error) => fail(realm, &super::current::current(realm).name(), &error),
+    }
+}
+
+/// The native function that a child's program calls: it gives the target a context to be called from.
+fn bootstrap(context: &NativeCallContext, realm: &Arc<Realm>) -> i32 {
+    let job = realm.extension::<Job>().0.lock().take();
+    let Some((process, target)) = job else { return 1 };
+    let result = catch_unwind(AssertUnwindSafe(|| process.call_target(context, target)));
+    match result.unwrap_or_else(|panic| Err(panicked(&*panic))) {
+        Ok(_) => 0,
+        Err(error) => fail(realm, &process.name(), &error),
+    }
+}
+
+/// Reports what ended a process; returns the exit status for that.
+fn fail(realm: &Arc<Realm>, name: &str, error: &EvalAltResult) -> i32 {
+    if is_stop(error) {
+        return 1;
+    }
+    let exception = exception_of(error, "", "");
+    if exception.class().name != "SystemExit" {
+        report(realm, name, &exception);
+        return 1;
+    }
+    match exception.args() {
+        [] => 0,
+        [code, ..] if code.is_unit() => 0,
+        [code, ..] => match code.as_int() {
+            Ok(code) => (code & 0xff) as i32,
+            Err(_) => {
+                // Nobody is left to tell if standard error is closed.
+                let _ = realm.stderr.write(&format!("{}\n", value::str(code)));
+                1
+            }
+        },
+    }
+}
+
+fn report(realm: &Arc<Realm>, name: &str, exception: &Exception) {
+    threading::report_uncaught(realm, &format!("Process {name}:"), exception);
+}
+
+/// Waits for what the process has begun and not ended: its threads, then its children.
+fn finish(realm: &Arc<Realm>, status: i32) -> i32 {
+    unbind_all();
+    let name = super::current::current(realm).name();
+    let joined = match realm.runtime.join_non_daemons() {
+        Err(Interrupt::KeyboardInterrupt) => Err(raise("KeyboardInterrupt", "")),
+        Ok(()) | Err(Interrupt::Stop | Interrupt::StackExhausted) => Ok(()),
+    };
+    let ended = joined.and_then(|()| at_exit(realm));
+    if let Some(report) = realm.runtime.take_deadlock() {
+        let _ = realm.stderr.write(&format!("Process {name}: {report}"));
+        return 1;
+    }
+    match ended {
+        Ok(()) => status,
+        Err(error) => fail(realm, &name, &error),
+    }
+}
+
+pub(super) fn define(module: &mut NativeModule) {
+    module.function("__bootstrap__()", "What a child process runs: its target.", |call| {
+        let realm = call.realm();
+        let status = bootstrap(call.context(), &realm);
+        *realm.extension::<Job>().1.lock() = status;
+        Ok(Dynamic::UNIT)
+    });
+}

@@ -1,0 +1,212 @@
+//! The parent's half of a process's start: what the child gets, and who makes it.
+
+use std::os::fd::AsFd;
+
+use rhai::Dynamic;
+use rustix::thread::{CpuSet, sched_getaffinity};
+
+use super::bootstrap;
+use super::children::Children;
+use super::context::{StartMethod, start_method};
+use super::current::current;
+use super::process::{ProcessHandle, Target};
+use super::snapshot::reachable;
+use crate::ipc::Child;
+use crate::ipc::codec::{Encoder, Purpose};
+use crate::ipc::fork_server::ForkServer;
+use crate::language::exception::{Outcome, raise, raise_io};
+use crate::language::program::Program;
+use crate::language::realm::Realm;
+use crate::language::variables::synchronise;
+use crate::modules::io::flush_all;
+use crate::modules::os::environment::Environment;
+use crate::runtime::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::runtime::{Site, detached};
+
+/// A running fork server and the program that its children know.
+struct Server {
+    server: ForkServer,
+    program: Option<Arc<Program>>,
+}
+
+/// The fork server of this process, once there is one.
+#[derive(Default)]
+pub(super) struct Launcher {
+    server: Mutex<Option<Arc<Server>>>,
+    /// This process runs the script once more and must not start processes at its module level.
+    is_bootstrapping: AtomicBool,
+}
+
+impl Launcher {
+    /// In a forked child: the server is the parent's. Only this process's end of its socket is closed.
+    pub(super) fn forget(&self) {
+        *self.server.lock() = None;
+    }
+
+    pub(super) fn set_bootstrapping(&self, is_bootstrapping: bool) {
+        self.is_bootstrapping.store(is_bootstrapping, Ordering::Relaxed);
+    }
+
+    fn server(&self, realm: &Arc<Realm>) -> std::io::Result<Arc<Server>> {
+        let program = realm.program();
+        // A session may have grown: the children of the server before would not know the new functions.
+        let is_current = |server: &Arc<Server>| {
+            server.program.as_ref().map(Arc::as_ptr) == program.as_ref().map(Arc::as_ptr)
+        };
+        let known = self.server.lock().clone();
+        match known {
+            Some(server) if is_current(&server) => return Ok(server),
+            Some(_) => *self.server.lock() = None,
+            None => {}
+        }
+        flush_all();
+        let prepare = || bootstrap::prepare(realm, program.as_deref());
+        // Not under the mutex, which the server would inherit locked.
+        let forked = realm.runtime.at_rest(|| ForkServer::start(prepare))?;
+        let server = Arc::new(Server { server: forked, program: program.clone() });
+        Ok(Arc::clone(self.server.lock().get_or_insert(server)))
+    }
+}
+
+/// Words of programs that start processes.
+const SIGNS: [&str; 5] = ["Process", "Pool", "Manager", "multiprocessing", "mp_context"];
+
+/// Called before a program's first statement: if the program looks as if it would start processes, forks the
+/// server while there is nothing yet to copy and no thread to mind.
+pub fn anticipate(realm: &Arc<Realm>, source: &str) {
+    let mentions = |sign: &str| source.match_indices(sign).any(|(at, _)| !source[..at].ends_with("Thread"));
+    if SIGNS.iter().any(|sign| mentions(sign)) {
+        // If it fails, it fails again when a process is started, and is reported there.
+        let _ = realm.extension::<Launcher>().server(realm);
+    }
+}
+
+/// The number of the fork server, which is a child of this process that no script knows of.
+pub fn fork_server_pid(realm: &Realm) -> Option<rustix::process::Pid> {
+    realm.extension::<Launcher>().server.lock().as_ref().map(|server| server.server.pid())
+}
+
+const BOOTSTRAPPING: &str = "An attempt has been made to start a new process before the current process has \
+finished its bootstrapping phase: put the main part of the script inside `if __name__ == \"__main__\" { … }`";
+
+/// Starts the child that runs `target` as `process`.
+///
+/// # Errors
+/// TypeError for what cannot travel, OSError, RuntimeError when the script is run once more and has no guard.
+pub(super) fn launch(
+    realm: &Arc<Realm>,
+    process: &ProcessHandle,
+    target: &Target,
+    method: Option<StartMethod>,
+    _site: Site,
+) -> Outcome<Child> {
+    let launcher = realm.extension::<Launcher>();
+    if launcher.is_bootstrapping.load(Ordering::Relaxed) {
+        return Err(raise("RuntimeError", BOOTSTRAPPING));
+    }
+    synchronise();
+    let method = method.unwrap_or_else(|| start_method(realm));
+    let request = encode(realm, process, target, method)?;
+    flush_all();
+    let server = launcher.server(realm).map_err(|error| raise_io(&error, None))?;
+    let descriptors: Vec<_> = request.fds.iter().map(|fd| fd.as_fd()).collect();
+    let pid = detached(|| server.server.launch(&request.bytes, &descriptors));
+    let pid = pid.map_err(|error| raise_io(&error, None))?;
+    drop(descriptors);
+    request.sent();
+    Child::new(pid).map_err(|error| raise_io(&error, None))
+}
+
+/// Everything that the child gets: see [`bootstrap::Request`] for the order.
+fn encode(
+    realm: &Arc<Realm>,
+    process: &ProcessHandle,
+    target: &Target,
+    method: StartMethod,
+) -> Outcome<crate::ipc::codec::Encoded> {
+    let mut roots: Vec<Dynamic> = target.function.iter().cloned().collect();
+    roots.extend(target.args.iter().cloned());
+    roots.extend(process.attributes().into_iter().map(|(_, value)| value));
+    let globals = match method {
+        StartMethod::Fork => reachable(realm, &roots),
+        StartMethod::Forkserver | StartMethod::Spawn => Vec::new(),
+    };
+    let all: Vec<&(rhai::ImmutableString, Dynamic)> = globals.iter().collect();
+    match encode_with(realm, process, target, method, &all) {
+        Ok(request) => Ok(request),
+        // A module-level variable that cannot travel is no error: the child may never touch it.
+        Err(_) if !all.is_empty() => {
+            let travelling: Vec<_> = globals
+                .iter()
+                .filter(|(_, value)| Encoder::new(Purpose::Start).value(value).is_ok())
+                .collect();
+            encode_with(realm, process, target, method, &travelling)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn encode_with(
+    realm: &Arc<Realm>,
+    process: &ProcessHandle,
+    target: &Target,
+    method: StartMethod,
+    globals: &[&(rhai::ImmutableString, Dynamic)],
+) -> Outcome<crate::ipc::codec::Encoded> {
+    let mut out = Encoder::new(Purpose::Start);
+    out.u64(method as u64);
+    encode_surroundings(realm, &mut out);
+    out.str(&process.name());
+    out.u64(u64::from(process.is_daemon()));
+    out.bytes(&process.authkey(realm));
+    let numbers = process.process_identity().numbers();
+    out.u64(numbers.len() as u64);
+    numbers.iter().for_each(|number| out.u64(*number));
+    out.str(&current(realm).name());
+    out.u64(u64::from(target.is_run));
+    out.u64(u64::from(target.function.is_some()));
+    if let Some(function) = &target.function {
+        out.named(|| "target".into(), function)?;
+    }
+    out.u64(target.args.len() as u64);
+    for (index, arg) in target.args.iter().enumerate() {
+        out.named(|| format!("args[{index}]"), arg)?;
+    }
+    let attributes = process.attributes();
+    out.u64(attributes.len() as u64);
+    for (name, value) in &attributes {
+        out.str(name);
+        out.named(|| name.to_string(), value)?;
+    }
+    out.u64(globals.len() as u64);
+    for (name, value) in globals {
+        out.str(name);
+        out.named(|| name.to_string(), value)?;
+    }
+    Ok(out.finish())
+}
+
+/// What a fork would have copied besides the variables.
+fn encode_surroundings(realm: &Arc<Realm>, out: &mut Encoder) {
+    let environment = realm.extension::<Environment>().variables();
+    out.u64(environment.len() as u64);
+    for (name, value) in environment {
+        out.str(&name);
+        out.str(&value);
+    }
+    let directory = std::env::current_dir().unwrap_or_default();
+    out.str(&directory.to_string_lossy());
+    let processors = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
+    let processors: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| processors.is_set(*cpu)).collect();
+    out.u64(processors.len() as u64);
+    processors.iter().for_each(|cpu| out.u64(*cpu as u64));
+    let gil = realm.runtime.gil();
+    out.u64(gil.switch_interval().as_nanos() as u64);
+    out.u64(u64::from(gil.check_interval()));
+}
+
+/// In a forked child: nothing of the parent's children and servers is its own.
+pub fn after_fork(realm: &Realm) {
+    realm.extension::<Launcher>().forget();
+    realm.extension::<Children>().forget();
+}
