@@ -493,6 +493,8 @@ impl NativeModule {
         self.named::<T>(T::NAME);
         identity::register::<T>();
         let module = &mut self.builtins;
+        // Rhai asks for the name in every call of a method, and would look for it in all modules.
+        module.set_custom_type::<T>(T::NAME);
         FuncRegistration::new("==").set_into_module(module, |a: T, b: T| a.identity() == b.identity());
         FuncRegistration::new("!=").set_into_module(module, |a: T, b: T| a.identity() != b.identity());
         self.shown::<T>(Handle::repr)
