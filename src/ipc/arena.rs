@@ -38,6 +38,8 @@ struct Header {
     guard: Guard,
     /// Where the unused part begins.
     end: AtomicU64,
+    /// Where the table of the family's processes is, 0 before it is made.
+    family: AtomicU64,
     /// The first free block of each size; its first word leads to the next.
     free: [AtomicU64; SIZES],
 }
@@ -170,6 +172,14 @@ pub fn id() -> io::Result<u128> {
     let header = arena()?.header();
     let [low, high] = [0, 1].map(|i: usize| u128::from(header.id[i].load(Ordering::Relaxed)));
     Ok(low | high << 64)
+}
+
+/// Where the table of the family's processes is, 0 before it is made.
+///
+/// # Errors
+/// As [`prepare`].
+pub(super) fn family() -> io::Result<&'static AtomicU64> {
+    arena().map(|arena| &arena.header().family)
 }
 
 fn size_index(bytes: u64) -> usize {

@@ -8,6 +8,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
 
+use super::family::{self, End};
 use crate::runtime::sync::Mutex;
 use crate::runtime::{Interrupt, Reason, Site, Until, block};
 
@@ -44,6 +45,7 @@ impl Child {
         let mut exit = self.exit.lock();
         if exit.is_none() {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            self.tell_family(options | WaitIdOptions::NOWAIT);
             *exit = match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
                 Ok(None) => None,
                 Ok(Some(status)) => {
@@ -54,6 +56,19 @@ impl Child {
             };
         }
         *exit
+    }
+
+    /// Tells how the child ended, for those who wait for something that it held, while nobody else can have its
+    /// number.
+    fn tell_family(&self, options: WaitIdOptions) {
+        if let Ok(Some(status)) = waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
+            let end = match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => End::Exited(code),
+                (None, Some(signal)) => End::Killed(signal),
+                (None, None) => return,
+            };
+            family::ended(self.pid.as_raw_nonzero().get() as u32, end);
+        }
     }
 
     /// Blocks until the child has ended, or until `deadline`; false in the latter case.

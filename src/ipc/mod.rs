@@ -4,17 +4,20 @@
 //! [`Shared`] object is known by its offset; a [`Guard`] protects the state of such an object for the length of
 //! a few instructions and is freed by the kernel if its holder is killed; a [`Monitor`] is such a state together
 //! with those who wait for it to change; a [`Channel`] carries messages, which are
-//! [`values`] in the form of the [`codec`].
+//! [`values`] in the form of the [`codec`]; the [`family`] knows which process holds what, and whether it lives.
 
 pub mod arena;
 mod channel;
 mod child;
 pub mod codec;
+pub mod family;
 pub mod fork_server;
 mod guard;
 mod monitor;
+pub mod primitives;
 mod shared;
 pub mod values;
+mod waiters;
 
 pub use channel::{Channel, SendError};
 pub use child::Child;
@@ -32,4 +35,5 @@ pub fn after_shared_fork() {
 pub fn after_fork() {
     guard::after_fork();
     shared::after_fork();
+    family::after_fork();
 }

@@ -6,9 +6,10 @@
 //! with it; therefore nobody sleeps for more than half a second without looking again.
 
 use std::cell::UnsafeCell;
+use std::time::Instant;
 
 use crate::runtime::sync::{AtomicU32, Ordering};
-use crate::runtime::{Interrupt, Reason, Until, Wait, Woken, block, wake_word};
+use crate::runtime::{Interrupt, Reason, Until, Wait, Woken, block_since, wake_word};
 
 use super::guard::Guard;
 use super::shared::Zeroed;
@@ -50,12 +51,20 @@ impl<S> Monitor<S> {
 
     /// As [`Monitor::enter`], and wakes up to `waiters` of those who wait for a change.
     pub fn change<R>(&self, waiters: u32, f: impl FnOnce(&mut S, bool) -> R) -> R {
-        let result = self.enter(|state, recovered| {
-            let result = f(state, recovered);
-            self.changes.fetch_add(1, Ordering::Release);
-            result
+        self.change_if(|state, recovered| (waiters, f(state, recovered)))
+    }
+
+    /// As [`Monitor::change`], where `f` says how many waiters the change is for: none if it changed nothing that
+    /// anybody waits for.
+    pub fn change_if<R>(&self, f: impl FnOnce(&mut S, bool) -> (u32, R)) -> R {
+        let (waiters, result) = self.enter(|state, recovered| {
+            let (waiters, result) = f(state, recovered);
+            if waiters > 0 {
+                self.changes.fetch_add(1, Ordering::Release);
+            }
+            (waiters, result)
         });
-        if self.waiting.load(Ordering::SeqCst) > 0 {
+        if waiters > 0 && self.waiting.load(Ordering::SeqCst) > 0 {
             wake_word(&self.changes, waiters);
         }
         result
@@ -93,9 +102,10 @@ impl<S> Monitor<S> {
             Ok(result) => return Ok(Some(result)),
             Err(seen) => seen,
         };
+        let since = Instant::now();
         let result = loop {
             let until = Until::Changed { word: &self.changes, seen };
-            let woken = match block(until, reason(), wait.deadline, wait.site) {
+            let woken = match block_since(until, reason(), wait.deadline, wait.site, since) {
                 Ok(woken) => woken,
                 Err(interrupt) => {
                     // It may have come together with a wake-up: pass that on.

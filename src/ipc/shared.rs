@@ -179,6 +179,11 @@ impl<T: Zeroed> Shared<T> {
         self.reference.block
     }
 
+    /// Does no other process refer to the object, and no message under way?
+    pub fn is_private(&self) -> bool {
+        header(self.reference.block).is_some_and(|header| header.references.load(Ordering::Acquire) == 1)
+    }
+
     /// The bytes behind the object, and how many there are.
     pub fn tail(&self) -> (*mut u8, u64) {
         let length = header(self.reference.block).map_or(0, |h| h.length.load(Ordering::Relaxed));

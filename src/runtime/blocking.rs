@@ -43,6 +43,22 @@ pub trait Resource: Send + Sync {
     fn holder(&self) -> Option<(Arc<Thread>, Site)> {
         None
     }
+
+    /// Can other processes make it available? Then a wait for it is no deadlock, however many threads wait.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Was the process that holds it killed, so that nobody is left who would give it back? Asked for what is
+    /// shared, when a wait for it has lasted a while.
+    fn is_stranded(&self) -> bool {
+        false
+    }
+
+    /// What reports say of a holder that is not known as a thread of this process.
+    fn foreign_holder(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What a thread waits for.
@@ -61,9 +77,16 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Could anything but a thread of this process end the wait?
-    fn is_external(&self) -> bool {
-        matches!(self, Self::Sleep | Self::External(_))
+    /// Could anything but a thread of this process end the wait, which has lasted for `waited`?
+    pub(super) fn is_external(&self, waited: Duration) -> bool {
+        match self {
+            Self::Sleep | Self::External(_) => true,
+            Self::Join(_) | Self::Start(_) => false,
+            Self::Resource(resource) => {
+                // A killed process may be found out only by a system call: not for a lock that is free in no time.
+                resource.is_shared() && (waited < LOOK_AGAIN || !resource.is_stranded())
+            }
+        }
     }
 }
 
@@ -240,8 +263,23 @@ pub fn block(
     deadline: Option<Instant>,
     site: Site,
 ) -> Result<Woken, Interrupt> {
+    block_since(until, reason, deadline, site, Instant::now())
+}
+
+/// [`block`] once more in a wait that began at `since`: nobody has given the thread what it waits for, and all
+/// that it did meanwhile was to look again.
+///
+/// # Errors
+/// As [`block`].
+pub fn block_since(
+    until: Until<'_>,
+    reason: Reason,
+    deadline: Option<Instant>,
+    site: Site,
+    since: Instant,
+) -> Result<Woken, Interrupt> {
     with_running(|running| match running {
-        Some(running) => block_thread(running, &until, reason, deadline, site),
+        Some(running) => block_thread(running, &until, reason, deadline, site, since),
         None => Ok(block_foreign(&until, deadline)),
     })
 }
@@ -252,14 +290,15 @@ fn block_thread(
     reason: Reason,
     deadline: Option<Instant>,
     site: Site,
+    since: Instant,
 ) -> Result<Woken, Interrupt> {
     let thread = &*running.thread;
     let runtime = thread.runtime();
     runtime.synchronise();
     take_interrupt(running)?;
     count_ticks(running);
-    let since = Instant::now();
-    let stuck = deadline.is_none() && !reason.is_external();
+    let now = Instant::now();
+    let stuck = deadline.is_none() && !reason.is_external(now - since);
     let may_spin = !matches!(reason, Reason::Sleep);
     thread.set_state(ThreadState::Blocked { reason, since, site });
     runtime.gil().release(thread);
@@ -277,20 +316,20 @@ fn block_thread(
         Until::Ready { fd, flags, closed } => poll_fd(running, *fd, *flags, Some(closed), deadline),
         Until::Changed { word, seen } => {
             spin_on_word(word, *seen);
-            sleep_on_word(running, word, *seen, deadline)
+            sleep_on_word(running, word, *seen, deadline, stuck)
         }
         Until::Passed { word, seen, sleepers } => {
             if spin_on_word(word, *seen) {
                 take_interrupt(running).map(|()| Woken::Notified)
             } else {
                 sleepers.enter();
-                let result = sleep_on_word(running, word, *seen, deadline);
+                let result = sleep_on_word(running, word, *seen, deadline, stuck);
                 sleepers.leave();
                 result
             }
         }
     };
-    thread.counters().add_blocked(since.elapsed());
+    thread.counters().add_blocked(now.elapsed());
     let goes_on =
         !(result == Err(Interrupt::Stop) && thread.is_dismissed()) && runtime.gil().acquire(thread, true);
     thread.set_state(ThreadState::Ready);
@@ -395,6 +434,7 @@ fn sleep_on_word(
     word: &AtomicU32,
     seen: u32,
     deadline: Option<Instant>,
+    stuck: bool,
 ) -> Result<Woken, Interrupt> {
     let thread = &*running.thread;
     let own = Arc::new(AtomicU32::new(0));
@@ -402,7 +442,11 @@ fn sleep_on_word(
     let result = match take_interrupt(running) {
         Err(interrupt) => Err(interrupt),
         Ok(()) => {
-            let woken = wait_for_words(word, seen, Some(&own), deadline);
+            let woken = if stuck {
+                sleep_on_word_stuck(thread, word, seen, &own)
+            } else {
+                wait_for_words(word, seen, Some(&own), deadline, LOOK_AGAIN)
+            };
             take_interrupt(running).map(|()| woken)
         }
     };
@@ -410,8 +454,34 @@ fn sleep_on_word(
     result
 }
 
+/// Sleeps on a word that, as things stand, only a thread of this process would change, and looks whether any can.
+fn sleep_on_word_stuck(thread: &Thread, word: &AtomicU32, seen: u32, own: &AtomicU32) -> Woken {
+    let runtime = thread.runtime();
+    let mut suspicious = runtime.count_runnable(-1) == 0;
+    let mut suspicion = None;
+    let until = Instant::now() + LOOK_AGAIN;
+    while Instant::now() < until
+        && word.load(Ordering::Acquire) == seen
+        && own.load(Ordering::Acquire) == 0
+        && !thread.needs_attention()
+    {
+        suspicious = (suspicious || runtime.runnable() == 0) && deadlock::examine(runtime, &mut suspicion);
+        if !thread.needs_attention() {
+            wait_for_words(word, seen, Some(own), None, deadlock::GRACE);
+        }
+    }
+    runtime.count_runnable(1);
+    Woken::Notified
+}
+
 /// Sleeps while `word` is `seen` and `own` is 0, until the deadline or until it is time to look again.
-fn wait_for_words(word: &AtomicU32, seen: u32, own: Option<&AtomicU32>, deadline: Option<Instant>) -> Woken {
+fn wait_for_words(
+    word: &AtomicU32,
+    seen: u32,
+    own: Option<&AtomicU32>,
+    deadline: Option<Instant>,
+    look_again: Duration,
+) -> Woken {
     let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
     let until = |longest: Duration| {
         let left = deadline.map_or(longest, |d| d.saturating_duration_since(Instant::now()).min(longest));
@@ -427,7 +497,7 @@ fn wait_for_words(word: &AtomicU32, seen: u32, own: Option<&AtomicU32>, deadline
         }
         None => 1,
     };
-    let longest = until(LOOK_AGAIN).map(|left| monotonic_now() + left);
+    let longest = until(look_again).map(|left| monotonic_now() + left);
     let slept = futex::waitv(&waits[..count], WaitvFlags::empty(), longest.as_ref(), ClockId::Monotonic);
     if slept == Err(Errno::NOSYS) {
         let _ = futex::wait(word, futex::Flags::empty(), seen, until(LOOK_OFTEN).as_ref());
@@ -471,14 +541,14 @@ fn block_foreign(until: &Until<'_>, deadline: Option<Instant>) -> Woken {
         Until::Notified(waiter) => waiter,
         Until::Readable(fd) => return poll_once(&mut [PollFd::new(fd, PollFlags::IN)], deadline),
         Until::Writable(fd) => return poll_once(&mut [PollFd::new(fd, PollFlags::OUT)], deadline),
-        Until::Changed { word, seen } => return wait_for_words(word, *seen, None, deadline),
+        Until::Changed { word, seen } => return wait_for_words(word, *seen, None, deadline, LOOK_AGAIN),
         Until::Ready { fd, flags, .. } => return poll_once(&mut [PollFd::new(fd, *flags)], deadline),
         Until::Passed { word, seen, sleepers } => {
             if spin_on_word(word, *seen) {
                 return Woken::Notified;
             }
             sleepers.enter();
-            let woken = wait_for_words(word, *seen, None, deadline);
+            let woken = wait_for_words(word, *seen, None, deadline, LOOK_AGAIN);
             sleepers.leave();
             return woken;
         }

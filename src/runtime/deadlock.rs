@@ -41,7 +41,9 @@ pub(super) fn examine(runtime: &Arc<Runtime>, suspicion: &mut Suspicion) -> bool
     let mut waits = Vec::with_capacity(threads.len());
     for thread in &threads {
         match thread.state() {
-            ThreadState::Blocked { since, .. } => waits.push((thread.id(), since)),
+            ThreadState::Blocked { reason, since, .. } if !reason.is_external(since.elapsed()) => {
+                waits.push((thread.id(), since));
+            }
             _ => {
                 *suspicion = None;
                 return true;
@@ -77,6 +79,11 @@ fn report(threads: &[Arc<Thread>]) -> String {
             if site.is_known() {
                 let _ = write!(text, " since {site}");
             }
+        }
+        if let Reason::Resource(resource) = &reason
+            && let Some(holder) = resource.foreign_holder()
+        {
+            let _ = write!(text, ", held by {holder}");
         }
         text.push('\n');
     }

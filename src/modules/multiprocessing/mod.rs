@@ -10,6 +10,7 @@ pub mod pool;
 mod process;
 pub mod queues;
 mod snapshot;
+mod synchronize;
 
 use rhai::Dynamic;
 
@@ -59,5 +60,7 @@ fn module() -> NativeModule {
         });
     module.exceptions();
     queues::define(&mut module);
+    synchronize::define(&mut module);
+    synchronize::define(&mut module);
     module
 }

@@ -1,0 +1,261 @@
+//! A barrier between processes: a fixed number of threads wait for one another, again and again.
+
+use std::io;
+use std::sync::atomic::compiler_fence;
+
+use crate::ipc::arena::Offset;
+use crate::ipc::family::Member;
+use crate::ipc::waiters::{Ticket, Waiters};
+use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
+use crate::runtime::primitives::BrokenBarrier;
+use crate::runtime::sync::{Arc, Ordering};
+use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
+
+/// What a waiter is told when all have come.
+const OPENED: u32 = 1;
+/// What it is told when the barrier breaks.
+const BROKEN: u32 = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+enum Phase {
+    /// Threads arrive.
+    Filling = 0,
+    /// The last one has come and runs the action; nobody may enter.
+    Acting = 1,
+    Broken = 2,
+}
+
+#[repr(C)]
+struct State {
+    phase: Phase,
+    parties: u32,
+    /// Who runs the action.
+    acting: Member,
+    /// Counts the times that all have come.
+    rounds: u64,
+    /// Those who have come and wait for the others.
+    waiters: Waiters,
+}
+
+#[repr(C)]
+pub(super) struct Memory {
+    state: Monitor<State>,
+}
+
+// SAFETY: all zero is a barrier that is being filled; no pointers; changed under the monitor's guard.
+unsafe impl Zeroed for Memory {
+    const KIND: u32 = u32::from_be_bytes(*b"Barr");
+
+    fn release(&self) {
+        self.state.enter(|state, _| state.waiters.release());
+    }
+}
+
+/// A barrier in shared memory.
+pub struct Barrier {
+    label: Label,
+    parties: usize,
+    memory: Shared<Memory>,
+}
+
+/// How an arrival at the barrier goes on.
+enum Arrival {
+    /// The caller is the last one, for the so-manieth time, and runs the action.
+    Last(u64),
+    /// The caller waits for the others.
+    Waits(usize),
+    Broken,
+}
+
+impl Barrier {
+    /// A barrier that opens when `parties` threads have come.
+    ///
+    /// # Errors
+    /// Those of the shared memory.
+    pub fn new(label: Label, parties: usize) -> io::Result<Arc<Self>> {
+        let memory = Shared::<Memory>::new()?;
+        memory.state.enter(|state, _| state.parties = u32::try_from(parties).unwrap_or(u32::MAX));
+        Ok(Arc::new(Self { label, parties, memory }))
+    }
+
+    /// The barrier that another process [lent](Self::lend); nothing if there is none at that place.
+    pub fn adopt(label: Label, at: Offset) -> Option<Arc<Self>> {
+        let memory = Shared::<Memory>::adopt(at)?;
+        let parties = memory.state.enter(|state, _| state.parties as usize);
+        Some(Arc::new(Self { label, parties, memory }))
+    }
+
+    /// A reference for a message to another process.
+    pub fn lend(&self) -> Offset {
+        self.memory.lend()
+    }
+
+    /// Takes back the reference of a message that was not sent.
+    pub fn unlend(&self) {
+        self.memory.unlend();
+    }
+
+    /// What tells the barrier from others, in every process.
+    pub fn place(&self) -> Offset {
+        self.memory.place()
+    }
+
+    /// What reports call it.
+    pub fn label(&self) -> &Label {
+        &self.label
+    }
+
+    /// How many threads it takes.
+    pub fn parties(&self) -> usize {
+        self.parties
+    }
+
+    fn enter<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        self.memory.state.enter(repaired(f))
+    }
+
+    /// How many have come and wait.
+    pub fn waiting(&self) -> usize {
+        self.enter(|state| if state.phase == Phase::Filling { state.waiters.count() } else { 0 })
+    }
+
+    /// Is it broken?
+    pub fn is_broken(&self) -> bool {
+        self.enter(|state| state.phase == Phase::Broken)
+    }
+
+    fn reason(self: &Arc<Self>) -> Reason {
+        Reason::Resource(Arc::clone(self) as _)
+    }
+
+    /// Waits for the others; returns a different number below `parties` to each of them. The last thread to
+    /// come runs `action` first, while all the others still wait.
+    ///
+    /// # Errors
+    /// [`BrokenBarrier`] if the barrier is broken or breaks meanwhile; it does when `wait` is over, when
+    /// `action` fails, and when the process that runs it is killed. [`Interrupt`] breaks it too. The system's
+    /// when shared memory is used up.
+    pub fn wait<E: From<BrokenBarrier> + From<Interrupt> + From<io::Error>>(
+        self: &Arc<Self>,
+        wait: &Wait,
+        action: impl FnOnce() -> Result<(), E>,
+    ) -> Result<usize, E> {
+        let ticket = Ticket::new()?;
+        let arrived = self.memory.state.wait_until(
+            &Wait::forever(wait.site),
+            || self.reason(),
+            |state, recovered| {
+                repaired(|state: &mut State| match state.phase {
+                    Phase::Broken => Attempt::Done(Arrival::Broken),
+                    Phase::Acting if state.acting.end().is_some() => {
+                        state.leave_broken();
+                        Attempt::Done(Arrival::Broken)
+                    }
+                    Phase::Acting => Attempt::Wait,
+                    Phase::Filling => {
+                        let before = state.waiters.count();
+                        if before + 1 < self.parties {
+                            state.waiters.push(&ticket);
+                            return Attempt::Done(Arrival::Waits(before));
+                        }
+                        state.acting = Member::own();
+                        state.rounds = state.rounds.wrapping_add(1);
+                        compiler_fence(Ordering::SeqCst);
+                        state.phase = Phase::Acting;
+                        Attempt::Done(Arrival::Last(state.rounds))
+                    }
+                })(state, recovered)
+            },
+        )?;
+        match arrived {
+            None | Some(Arrival::Broken) => Err(BrokenBarrier.into()),
+            Some(Arrival::Waits(index)) => self.wait_for_others(&ticket, wait).map(|()| index),
+            Some(Arrival::Last(round)) => {
+                let result = action();
+                self.memory.state.change(
+                    u32::MAX,
+                    repaired(|state: &mut State| {
+                        // A reset came first, and another round may have begun.
+                        if state.phase != Phase::Acting || state.rounds != round {
+                            return;
+                        }
+                        if result.is_err() {
+                            return state.leave_broken();
+                        }
+                        state.waiters.tell(OPENED, usize::MAX);
+                        state.phase = Phase::Filling;
+                    }),
+                );
+                result.map(|()| self.parties - 1)
+            }
+        }
+    }
+
+    fn wait_for_others<E: From<BrokenBarrier> + From<Interrupt>>(
+        self: &Arc<Self>,
+        ticket: &Ticket,
+        wait: &Wait,
+    ) -> Result<(), E> {
+        let acting_is_over =
+            || self.enter(|state| state.phase == Phase::Acting && state.acting.end().is_some());
+        let told = ticket.wait(wait, || self.reason(), acting_is_over);
+        // Between the end of the wait and now, the others may all have come.
+        let told_at_last =
+            self.memory.state.change_if(repaired(|state: &mut State| match state.waiters.remove(ticket) {
+                0 => {
+                    state.leave_broken();
+                    (u32::MAX, BROKEN)
+                }
+                told => (0, told),
+            }));
+        match told {
+            Err(interrupt) => Err(interrupt.into()),
+            Ok(_) if told_at_last == OPENED => Ok(()),
+            Ok(_) => Err(BrokenBarrier.into()),
+        }
+    }
+
+    /// Breaks the barrier: who waits, and who comes, gets [`BrokenBarrier`].
+    pub fn abort(&self) {
+        self.memory.state.change(u32::MAX, repaired(State::leave_broken));
+    }
+
+    /// Makes the barrier as new; who waits gets [`BrokenBarrier`].
+    pub fn reset(&self) {
+        self.memory.state.change(
+            u32::MAX,
+            repaired(|state: &mut State| {
+                state.waiters.tell(BROKEN, usize::MAX);
+                state.phase = Phase::Filling;
+            }),
+        );
+    }
+}
+
+impl State {
+    fn leave_broken(&mut self) {
+        self.phase = Phase::Broken;
+        self.waiters.tell(BROKEN, usize::MAX);
+    }
+}
+
+/// Makes the list of waiters whole before `f` sees it, if a process was killed inside.
+fn repaired<R>(f: impl FnOnce(&mut State) -> R) -> impl FnOnce(&mut State, bool) -> R {
+    |state, recovered| {
+        if recovered {
+            state.waiters.repair();
+        }
+        f(state)
+    }
+}
+
+impl Resource for Barrier {
+    fn describe(&self) -> String {
+        self.label.to_string()
+    }
+
+    fn is_shared(&self) -> bool {
+        !self.memory.is_private()
+    }
+}

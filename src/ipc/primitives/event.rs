@@ -1,0 +1,109 @@
+//! A flag that threads of several processes wait for.
+
+use std::io;
+
+use crate::ipc::arena::Offset;
+use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
+use crate::runtime::sync::Arc;
+use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
+
+#[repr(C)]
+pub(super) struct State {
+    set: bool,
+    /// Counts the sets: a waiter that is woken has seen one, even if the flag was cleared before it ran.
+    sets: u64,
+}
+
+// SAFETY: all zero is an event that is not set; no pointers; changed under the monitor's guard.
+unsafe impl Zeroed for State {
+    const KIND: u32 = u32::from_be_bytes(*b"Evnt");
+}
+
+/// An event in shared memory.
+pub struct Event {
+    label: Label,
+    state: Shared<Monitor<State>>,
+}
+
+impl Event {
+    /// An event that is not set.
+    ///
+    /// # Errors
+    /// Those of the shared memory.
+    pub fn new(label: Label) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self { label, state: Shared::new()? }))
+    }
+
+    /// The event that another process [lent](Self::lend); nothing if there is none at that place.
+    pub fn adopt(label: Label, at: Offset) -> Option<Arc<Self>> {
+        Shared::adopt(at).map(|state| Arc::new(Self { label, state }))
+    }
+
+    /// A reference for a message to another process.
+    pub fn lend(&self) -> Offset {
+        self.state.lend()
+    }
+
+    /// Takes back the reference of a message that was not sent.
+    pub fn unlend(&self) {
+        self.state.unlend();
+    }
+
+    /// What tells the event from others, in every process.
+    pub fn place(&self) -> Offset {
+        self.state.place()
+    }
+
+    /// What reports call it.
+    pub fn label(&self) -> &Label {
+        &self.label
+    }
+
+    /// Sets the flag and wakes everybody.
+    pub fn set(&self) {
+        self.state.change(u32::MAX, |state, _| {
+            state.set = true;
+            state.sets = state.sets.wrapping_add(1);
+        });
+    }
+
+    /// Clears the flag.
+    pub fn clear(&self) {
+        self.state.enter(|state, _| state.set = false);
+    }
+
+    /// Is the flag set?
+    pub fn is_set(&self) -> bool {
+        self.state.enter(|state, _| state.set)
+    }
+
+    /// Waits for the flag; false when the wait was over first.
+    ///
+    /// # Errors
+    /// [`Interrupt`].
+    pub fn wait(self: &Arc<Self>, wait: &Wait) -> Result<bool, Interrupt> {
+        let mut before = None;
+        let seen = self.state.wait_until(
+            wait,
+            || Reason::Resource(Arc::clone(self) as _),
+            |state, _| {
+                if state.set || *before.get_or_insert(state.sets) != state.sets {
+                    Attempt::Done(())
+                } else {
+                    Attempt::Wait
+                }
+            },
+        )?;
+        Ok(seen.is_some())
+    }
+}
+
+impl Resource for Event {
+    fn describe(&self) -> String {
+        self.label.to_string()
+    }
+
+    fn is_shared(&self) -> bool {
+        !self.state.is_private()
+    }
+}

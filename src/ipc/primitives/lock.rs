@@ -1,0 +1,129 @@
+//! A lock between processes that any thread may release.
+
+use std::io;
+use std::sync::atomic::compiler_fence;
+
+use super::holder::Holder;
+use crate::ipc::arena::Offset;
+use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
+use crate::runtime::primitives::NotLocked;
+use crate::runtime::sync::{Arc, Ordering};
+use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
+
+#[repr(C)]
+pub(super) struct State {
+    locked: bool,
+    /// The line where it was taken.
+    line: u32,
+    /// Who took it last.
+    holder: Holder,
+}
+
+// SAFETY: all zero is a free lock; no pointers; changed under the monitor's guard.
+unsafe impl Zeroed for State {
+    const KIND: u32 = u32::from_be_bytes(*b"Lock");
+}
+
+/// A mutual-exclusion lock in shared memory. It remembers who took it, but anybody may release it.
+pub struct Lock {
+    label: Label,
+    state: Shared<Monitor<State>>,
+}
+
+impl Lock {
+    /// A free lock.
+    ///
+    /// # Errors
+    /// Those of the shared memory.
+    pub fn new(label: Label) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self { label, state: Shared::new()? }))
+    }
+
+    /// The lock that another process [lent](Self::lend); nothing if there is none at that place.
+    pub fn adopt(label: Label, at: Offset) -> Option<Arc<Self>> {
+        Shared::adopt(at).map(|state| Arc::new(Self { label, state }))
+    }
+
+    /// A reference for a message to another process.
+    pub fn lend(&self) -> Offset {
+        self.state.lend()
+    }
+
+    /// Takes back the reference of a message that was not sent.
+    pub fn unlend(&self) {
+        self.state.unlend();
+    }
+
+    /// What tells the lock from others, in every process.
+    pub fn place(&self) -> Offset {
+        self.state.place()
+    }
+
+    /// What reports call it.
+    pub fn label(&self) -> &Label {
+        &self.label
+    }
+
+    /// Takes the lock; false when the wait was over first.
+    ///
+    /// # Errors
+    /// [`Interrupt`]; the lock is then not taken.
+    pub fn acquire(self: &Arc<Self>, wait: &Wait) -> Result<bool, Interrupt> {
+        let taken = self.state.wait_until(
+            wait,
+            || Reason::Resource(Arc::clone(self) as _),
+            |state, _| {
+                if state.locked {
+                    return Attempt::Wait;
+                }
+                state.holder = Holder::own();
+                state.line = wait.site.line;
+                compiler_fence(Ordering::SeqCst);
+                state.locked = true;
+                Attempt::Done(())
+            },
+        )?;
+        Ok(taken.is_some())
+    }
+
+    /// Frees the lock and wakes one waiter.
+    ///
+    /// # Errors
+    /// [`NotLocked`] if it is free.
+    pub fn release(&self) -> Result<(), NotLocked> {
+        self.state.change_if(|state, _| match std::mem::take(&mut state.locked) {
+            true => (1, Ok(())),
+            false => (0, Err(NotLocked)),
+        })
+    }
+
+    /// Is it taken?
+    pub fn is_locked(&self) -> bool {
+        self.holder().is_some()
+    }
+
+    /// Who took it, while it is taken.
+    pub fn holder(&self) -> Option<Holder> {
+        self.state.enter(|state, _| state.locked.then_some(state.holder))
+    }
+}
+
+impl Resource for Lock {
+    fn describe(&self) -> String {
+        self.label.to_string()
+    }
+
+    fn is_shared(&self) -> bool {
+        !self.state.is_private()
+    }
+
+    fn is_stranded(&self) -> bool {
+        self.holder().is_some_and(|holder| holder.process().end().is_some())
+    }
+
+    fn foreign_holder(&self) -> Option<String> {
+        let (holder, line) =
+            self.state.enter(|state, _| state.locked.then_some((state.holder, state.line)))?;
+        Some(holder.describe(line))
+    }
+}

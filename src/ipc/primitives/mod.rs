@@ -1,0 +1,24 @@
+//! The synchronisation primitives between processes: those of [`crate::runtime::primitives`] with their state in
+//! shared memory.
+//!
+//! Every change of a state takes effect by its last store, so that a process that is killed in the middle leaves
+//! either the old state or the new one. What a killed process held stays held, as in CPython; a thread that
+//! waits for it without a deadline is then stuck, and reports say who held it and how that one ended.
+
+mod barrier;
+mod condition;
+mod event;
+mod holder;
+mod lock;
+mod rlock;
+mod semaphore;
+#[cfg(test)]
+mod tests;
+
+pub use barrier::Barrier;
+pub use condition::{Condition, Exclusive, WaitError};
+pub use event::Event;
+pub use holder::Holder;
+pub use lock::Lock;
+pub use rlock::RLock;
+pub use semaphore::Semaphore;

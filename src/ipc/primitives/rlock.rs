@@ -1,0 +1,158 @@
+//! A lock between processes that its owner may take again.
+
+use std::io;
+use std::sync::atomic::compiler_fence;
+
+use super::holder::Holder;
+use crate::ipc::arena::Offset;
+use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
+use crate::runtime::primitives::NotOwned;
+use crate::runtime::sync::{Arc, Ordering};
+use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
+
+#[repr(C)]
+pub(super) struct State {
+    /// How often its owner has taken it; 0 if it is free.
+    count: u32,
+    line: u32,
+    owner: Holder,
+}
+
+// SAFETY: all zero is a free lock; no pointers; changed under the monitor's guard.
+unsafe impl Zeroed for State {
+    const KIND: u32 = u32::from_be_bytes(*b"RLck");
+}
+
+/// A reentrant lock in shared memory: it belongs to one thread of one process.
+pub struct RLock {
+    label: Label,
+    state: Shared<Monitor<State>>,
+}
+
+impl RLock {
+    /// A free lock.
+    ///
+    /// # Errors
+    /// Those of the shared memory.
+    pub fn new(label: Label) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self { label, state: Shared::new()? }))
+    }
+
+    /// The lock that another process [lent](Self::lend); nothing if there is none at that place.
+    pub fn adopt(label: Label, at: Offset) -> Option<Arc<Self>> {
+        Shared::adopt(at).map(|state| Arc::new(Self { label, state }))
+    }
+
+    /// A reference for a message to another process.
+    pub fn lend(&self) -> Offset {
+        self.state.lend()
+    }
+
+    /// Takes back the reference of a message that was not sent.
+    pub fn unlend(&self) {
+        self.state.unlend();
+    }
+
+    /// What tells the lock from others, in every process.
+    pub fn place(&self) -> Offset {
+        self.state.place()
+    }
+
+    /// What reports call it.
+    pub fn label(&self) -> &Label {
+        &self.label
+    }
+
+    /// Takes the lock `count` times at once; false when the wait was over first.
+    ///
+    /// # Errors
+    /// [`Interrupt`]; the lock is then as it was.
+    pub fn acquire_times(self: &Arc<Self>, count: u32, wait: &Wait) -> Result<bool, Interrupt> {
+        let own = Holder::own();
+        let taken = self.state.wait_until(
+            wait,
+            || Reason::Resource(Arc::clone(self) as _),
+            |state, _| {
+                if state.count > 0 && state.owner != own {
+                    return Attempt::Wait;
+                }
+                if state.count == 0 {
+                    state.owner = own;
+                    state.line = wait.site.line;
+                    compiler_fence(Ordering::SeqCst);
+                }
+                state.count = state.count.saturating_add(count);
+                Attempt::Done(())
+            },
+        )?;
+        Ok(taken.is_some())
+    }
+
+    /// Takes the lock once more; false when the wait was over first.
+    ///
+    /// # Errors
+    /// [`Interrupt`]; the lock is then as it was.
+    pub fn acquire(self: &Arc<Self>, wait: &Wait) -> Result<bool, Interrupt> {
+        self.acquire_times(1, wait)
+    }
+
+    /// Gives one acquire back; the last one frees the lock and wakes a waiter.
+    ///
+    /// # Errors
+    /// [`NotOwned`] if the calling thread does not hold it.
+    pub fn release(&self) -> Result<(), NotOwned> {
+        let own = Holder::own();
+        // One that stays taken is of no interest to those who wait.
+        self.state.change_if(|state, _| {
+            if state.count == 0 || state.owner != own {
+                return (0, Err(NotOwned));
+            }
+            state.count -= 1;
+            (u32::from(state.count == 0), Ok(()))
+        })
+    }
+
+    /// Frees the lock however often it was taken; returns how often that was.
+    ///
+    /// # Errors
+    /// [`NotOwned`] if the calling thread does not hold it.
+    pub fn release_all(&self) -> Result<u32, NotOwned> {
+        let own = Holder::own();
+        self.state.change_if(|state, _| {
+            if state.count == 0 || state.owner != own {
+                return (0, Err(NotOwned));
+            }
+            (1, Ok(std::mem::take(&mut state.count)))
+        })
+    }
+
+    /// Does the calling thread hold it?
+    pub fn is_owned(&self) -> bool {
+        self.owner().is_some_and(|(owner, _)| owner == Holder::own())
+    }
+
+    /// Who holds it, and how often.
+    pub fn owner(&self) -> Option<(Holder, u32)> {
+        self.state.enter(|state, _| (state.count > 0).then_some((state.owner, state.count)))
+    }
+}
+
+impl Resource for RLock {
+    fn describe(&self) -> String {
+        self.label.to_string()
+    }
+
+    fn is_shared(&self) -> bool {
+        !self.state.is_private()
+    }
+
+    fn is_stranded(&self) -> bool {
+        self.owner().is_some_and(|(owner, _)| owner.process().end().is_some())
+    }
+
+    fn foreign_holder(&self) -> Option<String> {
+        let (owner, line) =
+            self.state.enter(|state, _| (state.count > 0).then_some((state.owner, state.line)))?;
+        Some(owner.describe(line))
+    }
+}

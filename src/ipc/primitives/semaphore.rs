@@ -1,0 +1,115 @@
+//! A counting semaphore between processes.
+
+use std::io;
+
+use crate::ipc::arena::Offset;
+use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
+use crate::runtime::sync::Arc;
+use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
+
+#[repr(C)]
+pub(super) struct State {
+    value: u64,
+    /// What the value never exceeds.
+    most: u64,
+}
+
+// SAFETY: all zero is a semaphore at 0; no pointers; changed under the monitor's guard.
+unsafe impl Zeroed for State {
+    const KIND: u32 = u32::from_be_bytes(*b"Sema");
+}
+
+/// A counter in shared memory that is taken from, and waited for while it is zero.
+pub struct Semaphore {
+    label: Label,
+    state: Shared<Monitor<State>>,
+}
+
+impl Semaphore {
+    /// A semaphore that starts at `value` and never exceeds `most`.
+    ///
+    /// # Errors
+    /// Those of the shared memory.
+    pub fn new(label: Label, value: u64, most: u64) -> io::Result<Arc<Self>> {
+        let state = Shared::<Monitor<State>>::new()?;
+        state.enter(|state, _| (state.value, state.most) = (value, most));
+        Ok(Arc::new(Self { label, state }))
+    }
+
+    /// The semaphore that another process [lent](Self::lend); nothing if there is none at that place.
+    pub fn adopt(label: Label, at: Offset) -> Option<Arc<Self>> {
+        Shared::adopt(at).map(|state| Arc::new(Self { label, state }))
+    }
+
+    /// A reference for a message to another process.
+    pub fn lend(&self) -> Offset {
+        self.state.lend()
+    }
+
+    /// Takes back the reference of a message that was not sent.
+    pub fn unlend(&self) {
+        self.state.unlend();
+    }
+
+    /// What tells the semaphore from others, in every process.
+    pub fn place(&self) -> Offset {
+        self.state.place()
+    }
+
+    /// What reports call it.
+    pub fn label(&self) -> &Label {
+        &self.label
+    }
+
+    /// Takes one; false when the wait was over first.
+    ///
+    /// # Errors
+    /// [`Interrupt`]; nothing is then taken.
+    pub fn acquire(self: &Arc<Self>, wait: &Wait) -> Result<bool, Interrupt> {
+        let taken = self.state.wait_until(
+            wait,
+            || Reason::Resource(Arc::clone(self) as _),
+            |state, _| match state.value.checked_sub(1) {
+                Some(left) => {
+                    state.value = left;
+                    Attempt::Done(())
+                }
+                None => Attempt::Wait,
+            },
+        )?;
+        Ok(taken.is_some())
+    }
+
+    /// Gives `n` back and wakes as many waiters. False, and nothing is done, past the bound.
+    pub fn release(&self, n: u64) -> bool {
+        self.state.change_if(|state, _| {
+            match state.value.checked_add(n).filter(|value| *value <= state.most) {
+                Some(value) => {
+                    state.value = value;
+                    (u32::try_from(n).unwrap_or(u32::MAX), true)
+                }
+                None => (0, false),
+            }
+        })
+    }
+
+    /// How many are left.
+    pub fn value(&self) -> u64 {
+        self.state.enter(|state, _| state.value)
+    }
+
+    /// What the value never exceeds.
+    pub fn most(&self) -> u64 {
+        self.state.enter(|state, _| state.most)
+    }
+}
+
+impl Resource for Semaphore {
+    fn describe(&self) -> String {
+        self.label.to_string()
+    }
+
+    fn is_shared(&self) -> bool {
+        !self.state.is_private()
+    }
+}

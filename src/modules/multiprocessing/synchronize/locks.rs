@@ -1,0 +1,127 @@
+//! `Lock` and `RLock`.
+
+use rhai::Dynamic;
+
+use super::{block_and_timeout, no_memory, owner_name};
+use crate::ipc::primitives::{Lock, RLock};
+use crate::language::exception::{Outcome, interrupted, raise};
+use crate::language::identity::Handle;
+use crate::language::native::NativeModule;
+use crate::language::variables::synchronise;
+use crate::runtime::Wait;
+use crate::runtime::sync::Arc;
+
+/// A script's reference to a [`Lock`].
+#[derive(Clone)]
+pub struct LockHandle(pub Arc<Lock>);
+
+/// A script's reference to an [`RLock`].
+#[derive(Clone)]
+pub struct RLockHandle(pub Arc<RLock>);
+
+impl Handle for LockHandle {
+    const NAME: &'static str = "Lock";
+
+    fn identity(&self) -> usize {
+        self.0.place() as usize
+    }
+
+    fn repr(&self) -> String {
+        format!("<Lock(owner={})>", owner_name(self.0.holder()))
+    }
+}
+
+impl Handle for RLockHandle {
+    const NAME: &'static str = "RLock";
+
+    fn identity(&self) -> usize {
+        self.0.place() as usize
+    }
+
+    fn repr(&self) -> String {
+        let owner = self.0.owner();
+        let count = match owner {
+            None => "0".into(),
+            Some((_, count)) if self.0.is_owned() => count.to_string(),
+            Some(_) => "nonzero".to_string(),
+        };
+        format!("<RLock({}, {count})>", owner_name(owner.map(|(holder, _)| holder)))
+    }
+}
+
+pub(super) fn release(lock: &Lock) -> Outcome<Dynamic> {
+    synchronise();
+    lock.release()
+        .map(|()| Dynamic::UNIT)
+        .map_err(|_| raise("ValueError", "semaphore or lock released too many times"))
+}
+
+pub(super) fn release_reentrant(lock: &RLock) -> Outcome<Dynamic> {
+    synchronise();
+    lock.release()
+        .map(|()| Dynamic::UNIT)
+        .map_err(|_| raise("AssertionError", "attempt to release recursive lock not owned by thread"))
+}
+
+pub(super) fn define(module: &mut NativeModule) {
+    module
+        .handle::<LockHandle>()
+        .function(
+            "Lock()",
+            "A lock that processes share. Any thread of any process may release it.",
+            |call| {
+                let lock = Lock::new(call.label("Lock")).map_err(|error| no_memory(&error))?;
+                Ok(Dynamic::from(LockHandle(lock)))
+            },
+        )
+        .method::<LockHandle, _>(
+            "acquire(block=True, timeout=None)",
+            "Takes the lock; waits for it unless block is False. True if it was taken.",
+            |lock, call| {
+                let wait = block_and_timeout(call)?;
+                lock.0.acquire(&wait).map(Dynamic::from).map_err(interrupted)
+            },
+        )
+        .method::<LockHandle, _>(
+            "release()",
+            "Frees the lock. ValueError if it is free already.",
+            |lock, _| release(&lock.0),
+        )
+        .method::<LockHandle, _>("__enter__()", "What `with` does first: acquire().", |lock, call| {
+            let wait = Wait::forever(call.site());
+            lock.0.acquire(&wait).map(Dynamic::from).map_err(interrupted)
+        })
+        .method::<LockHandle, _>("__exit__(error=None)", "What `with` does last: release().", |lock, _| {
+            release(&lock.0)
+        });
+    module
+        .handle::<RLockHandle>()
+        .function(
+            "RLock()",
+            "A lock that processes share and that its owner, one thread of one process, may take again.",
+            |call| {
+                let lock = RLock::new(call.label("RLock")).map_err(|error| no_memory(&error))?;
+                Ok(Dynamic::from(RLockHandle(lock)))
+            },
+        )
+        .method::<RLockHandle, _>(
+            "acquire(block=True, timeout=None)",
+            "Takes the lock once more; waits for it unless block is False. True if it was taken.",
+            |lock, call| {
+                let wait = block_and_timeout(call)?;
+                lock.0.acquire(&wait).map(Dynamic::from).map_err(interrupted)
+            },
+        )
+        .method::<RLockHandle, _>(
+            "release()",
+            "Gives one acquire back. AssertionError if the calling thread does not hold the lock.",
+            |lock, _| release_reentrant(&lock.0),
+        )
+        .method::<RLockHandle, _>("__enter__()", "What `with` does first: acquire().", |lock, call| {
+            let wait = Wait::forever(call.site());
+            lock.0.acquire(&wait).map(Dynamic::from).map_err(interrupted)
+        })
+        .method::<RLockHandle, _>("__exit__(error=None)", "What `with` does last: release().", |lock, _| {
+            release_reentrant(&lock.0)
+        });
+}
