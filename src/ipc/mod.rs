@@ -7,6 +7,7 @@
 //! [`values`] in the form of the [`codec`]; the [`family`] knows which process holds what, and whether it lives.
 
 pub mod arena;
+mod cells;
 mod channel;
 mod child;
 pub mod codec;
@@ -19,6 +20,7 @@ mod shared;
 pub mod values;
 mod waiters;
 
+pub use cells::{CType, Cells, Head as CellsHead};
 pub use channel::{Channel, SendError};
 pub use child::Child;
 pub use guard::{Guard, Held};

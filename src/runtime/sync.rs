@@ -4,7 +4,9 @@
 //! model checker or a deterministic scheduler can stand in for all of them at once.
 
 pub use std::sync::Arc;
-pub use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+pub use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
 pub use crossbeam_utils::CachePadded;
 pub use parking_lot::{Condvar, Mutex, MutexGuard, ReentrantMutex, RwLock};

@@ -38,8 +38,9 @@ struct State {
     waiters: Waiters,
 }
 
+/// The state of one in shared memory.
 #[repr(C)]
-pub(super) struct Memory {
+pub struct Memory {
     state: Monitor<State>,
 }
 
@@ -79,21 +80,15 @@ impl Barrier {
         Ok(Arc::new(Self { label, parties, memory }))
     }
 
-    /// The barrier that another process [lent](Self::lend); nothing if there is none at that place.
-    pub fn adopt(label: Label, at: Offset) -> Option<Arc<Self>> {
-        let memory = Shared::<Memory>::adopt(at)?;
+    /// The barrier whose state this is, as another process sent it.
+    pub fn of(label: Label, memory: Shared<Memory>) -> Arc<Self> {
         let parties = memory.state.enter(|state, _| state.parties as usize);
-        Some(Arc::new(Self { label, parties, memory }))
+        Arc::new(Self { label, parties, memory })
     }
 
-    /// A reference for a message to another process.
-    pub fn lend(&self) -> Offset {
-        self.memory.lend()
-    }
-
-    /// Takes back the reference of a message that was not sent.
-    pub fn unlend(&self) {
-        self.memory.unlend();
+    /// The state, to be sent to another process.
+    pub fn state(&self) -> &Shared<Memory> {
+        &self.memory
     }
 
     /// What tells the barrier from others, in every process.

@@ -15,8 +15,9 @@ use crate::runtime::{Interrupt, Label, Reason, Resource, Site, Wait};
 /// What a waiter is told.
 const NOTIFIED: u32 = 1;
 
+/// Those who wait at one, in shared memory.
 #[repr(C)]
-pub(super) struct Queue {
+pub struct Queue {
     waiters: Monitor<Waiters>,
 }
 
@@ -78,20 +79,14 @@ impl Condition {
         Ok(Arc::new(Self { label, lock, queue: Shared::new()? }))
     }
 
-    /// The condition that another process [lent](Self::lend), with its lock; nothing if there is none at that
-    /// place.
-    pub fn adopt(label: Label, lock: Exclusive, at: Offset) -> Option<Arc<Self>> {
-        Shared::adopt(at).map(|queue| Arc::new(Self { label, lock, queue }))
+    /// The condition on `lock` whose queue this is, as another process sent them.
+    pub fn of(label: Label, lock: Exclusive, queue: Shared<Queue>) -> Arc<Self> {
+        Arc::new(Self { label, lock, queue })
     }
 
-    /// A reference for a message to another process, which has to bring the lock as well.
-    pub fn lend(&self) -> Offset {
-        self.queue.lend()
-    }
-
-    /// Takes back the reference of a message that was not sent.
-    pub fn unlend(&self) {
-        self.queue.unlend();
+    /// The queue of those who wait, to be sent to another process together with the lock.
+    pub fn queue(&self) -> &Shared<Queue> {
+        &self.queue
     }
 
     /// What tells the condition from others, in every process.

@@ -7,8 +7,9 @@ use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
 use crate::runtime::sync::Arc;
 use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
 
+/// The state of one in shared memory.
 #[repr(C)]
-pub(super) struct State {
+pub struct State {
     set: bool,
     /// Counts the sets: a waiter that is woken has seen one, even if the flag was cleared before it ran.
     sets: u64,
@@ -34,19 +35,14 @@ impl Event {
         Ok(Arc::new(Self { label, state: Shared::new()? }))
     }
 
-    /// The event that another process [lent](Self::lend); nothing if there is none at that place.
-    pub fn adopt(label: Label, at: Offset) -> Option<Arc<Self>> {
-        Shared::adopt(at).map(|state| Arc::new(Self { label, state }))
+    /// The event whose state this is, as another process sent it.
+    pub fn of(label: Label, state: Shared<Monitor<State>>) -> Arc<Self> {
+        Arc::new(Self { label, state })
     }
 
-    /// A reference for a message to another process.
-    pub fn lend(&self) -> Offset {
-        self.state.lend()
-    }
-
-    /// Takes back the reference of a message that was not sent.
-    pub fn unlend(&self) {
-        self.state.unlend();
+    /// The state, to be sent to another process.
+    pub fn state(&self) -> &Shared<Monitor<State>> {
+        &self.state
     }
 
     /// What tells the event from others, in every process.

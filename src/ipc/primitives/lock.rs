@@ -10,8 +10,9 @@ use crate::runtime::primitives::NotLocked;
 use crate::runtime::sync::{Arc, Ordering};
 use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
 
+/// The state of one in shared memory.
 #[repr(C)]
-pub(super) struct State {
+pub struct State {
     locked: bool,
     /// The line where it was taken.
     line: u32,
@@ -39,19 +40,14 @@ impl Lock {
         Ok(Arc::new(Self { label, state: Shared::new()? }))
     }
 
-    /// The lock that another process [lent](Self::lend); nothing if there is none at that place.
-    pub fn adopt(label: Label, at: Offset) -> Option<Arc<Self>> {
-        Shared::adopt(at).map(|state| Arc::new(Self { label, state }))
+    /// The lock whose state this is, as another process sent it.
+    pub fn of(label: Label, state: Shared<Monitor<State>>) -> Arc<Self> {
+        Arc::new(Self { label, state })
     }
 
-    /// A reference for a message to another process.
-    pub fn lend(&self) -> Offset {
-        self.state.lend()
-    }
-
-    /// Takes back the reference of a message that was not sent.
-    pub fn unlend(&self) {
-        self.state.unlend();
+    /// The state, to be sent to another process.
+    pub fn state(&self) -> &Shared<Monitor<State>> {
+        &self.state
     }
 
     /// What tells the lock from others, in every process.

@@ -15,10 +15,10 @@ mod semaphore;
 #[cfg(test)]
 mod tests;
 
-pub use barrier::Barrier;
-pub use condition::{Condition, Exclusive, WaitError};
-pub use event::Event;
+pub use barrier::{Barrier, Memory as BarrierState};
+pub use condition::{Condition, Exclusive, Queue as ConditionState, WaitError};
+pub use event::{Event, State as EventState};
 pub use holder::Holder;
-pub use lock::Lock;
-pub use rlock::RLock;
-pub use semaphore::Semaphore;
+pub use lock::{Lock, State as LockState};
+pub use rlock::{RLock, State as RLockState};
+pub use semaphore::{Semaphore, State as SemaphoreState};

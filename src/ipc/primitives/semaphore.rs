@@ -7,8 +7,9 @@ use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
 use crate::runtime::sync::Arc;
 use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
 
+/// The state of one in shared memory.
 #[repr(C)]
-pub(super) struct State {
+pub struct State {
     value: u64,
     /// What the value never exceeds.
     most: u64,
@@ -36,19 +37,14 @@ impl Semaphore {
         Ok(Arc::new(Self { label, state }))
     }
 
-    /// The semaphore that another process [lent](Self::lend); nothing if there is none at that place.
-    pub fn adopt(label: Label, at: Offset) -> Option<Arc<Self>> {
-        Shared::adopt(at).map(|state| Arc::new(Self { label, state }))
+    /// The semaphore whose state this is, as another process sent it.
+    pub fn of(label: Label, state: Shared<Monitor<State>>) -> Arc<Self> {
+        Arc::new(Self { label, state })
     }
 
-    /// A reference for a message to another process.
-    pub fn lend(&self) -> Offset {
-        self.state.lend()
-    }
-
-    /// Takes back the reference of a message that was not sent.
-    pub fn unlend(&self) {
-        self.state.unlend();
+    /// The state, to be sent to another process.
+    pub fn state(&self) -> &Shared<Monitor<State>> {
+        &self.state
     }
 
     /// What tells the semaphore from others, in every process.

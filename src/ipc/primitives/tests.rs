@@ -176,7 +176,7 @@ fn to_wait_for_a_killed_holder_is_a_deadlock() {
     for mode in GilMode::ALL {
         let lock =
             Lock::new(Label { class: "Lock", name: Some("mutex".into()), made: Site::default() }).unwrap();
-        lock.lend();
+        lock.state().lend();
         let child = fork(|| {
             assert!(lock.acquire(&Wait::forever(Site::new("a.rhai", 7))).unwrap());
             loop {
@@ -206,7 +206,7 @@ fn to_wait_for_a_killed_holder_is_a_deadlock() {
 #[test]
 fn to_wait_for_a_living_process_is_none() {
     let (lock, numbers) = (Lock::new(label()).unwrap(), Numbers::new());
-    lock.lend();
+    lock.state().lend();
     let child = fork(|| {
         assert!(lock.acquire(&forever()).unwrap());
         numbers.add(0);

@@ -1,5 +1,6 @@
 //! Who this process is, in the eyes of `multiprocessing`.
 
+use crate::ipc::family;
 use crate::language::realm::Realm;
 use crate::runtime::sync::{Arc, AtomicU64, Mutex, Ordering};
 
@@ -70,5 +71,6 @@ pub(super) fn parent(realm: &Realm) -> Option<ProcessHandle> {
 
 /// This process is a child now.
 pub(super) fn become_child(realm: &Arc<Realm>, process: ProcessHandle, parent: ProcessHandle) {
+    family::set_name(&process.name());
     *realm.extension::<Family>().0.lock() = Some((process, Some(parent)));
 }

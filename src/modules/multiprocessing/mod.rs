@@ -61,6 +61,5 @@ fn module() -> NativeModule {
     module.exceptions();
     queues::define(&mut module);
     synchronize::define(&mut module);
-    synchronize::define(&mut module);
     module
 }

@@ -4,7 +4,8 @@ use std::io;
 
 use rhai::{Dynamic, EvalAltResult, FnPtr};
 
-use super::no_memory;
+use super::{check_purpose, no_memory, pack_label, unpack_label};
+use crate::ipc::codec::{self, Decoder, Encoder, Travel};
 use crate::ipc::primitives::Barrier;
 use crate::language::callable::{as_function, invoke};
 use crate::language::exception::{Class, Exception, Outcome, interrupted, raise};
@@ -70,6 +71,30 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl Travel for BarrierHandle {
+    const TAG: &'static str = "multiprocessing.Barrier";
+
+    fn pack(&self, out: &mut Encoder) -> Outcome<()> {
+        check_purpose(out, Self::NAME)?;
+        pack_label(self.0.barrier.label(), out);
+        let action = self.0.action.clone().map_or(Dynamic::UNIT, to_local);
+        out.named(|| "the barrier's action".into(), &action)?;
+        out.u64(u64::from(self.0.timeout.is_some()));
+        out.u64(self.0.timeout.unwrap_or_default().to_bits());
+        out.shared(self.0.barrier.state())
+    }
+
+    fn unpack(input: &mut Decoder<'_>) -> Outcome<Self> {
+        let label = unpack_label(Self::NAME, input)?;
+        let action = input.value()?;
+        let action = (!action.is_unit()).then(|| to_shared(action));
+        let has_timeout = input.u64()? != 0;
+        let timeout = f64::from_bits(input.u64()?);
+        let barrier = Barrier::of(label, input.shared()?);
+        Ok(Self(Arc::new(Object { barrier, action, timeout: has_timeout.then_some(timeout) })))
+    }
+}
+
 fn new(call: &mut Call) -> Outcome<Dynamic> {
     let parties = call.int(0)?;
     let parties = u32::try_from(parties).ok().filter(|n| *n > 0);
@@ -103,6 +128,7 @@ fn wait(handle: &BarrierHandle, call: &mut Call) -> Outcome<Dynamic> {
 }
 
 pub(super) fn define(module: &mut NativeModule) {
+    codec::register::<BarrierHandle>();
     module
         .handle::<BarrierHandle>()
         .function(

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use rhai::Dynamic;
 
 use super::locks::{LockHandle, RLockHandle, release, release_reentrant};
-use super::{block_and_timeout, no_memory};
+use super::{block_and_timeout, check_purpose, no_memory, pack_label, unpack_label};
+use crate::ipc::codec::{self, Decoder, Encoder, Travel};
 use crate::ipc::primitives::{Condition, Exclusive, Holder, RLock, WaitError};
 use crate::language::callable::{as_function, invoke};
 use crate::language::exception::{Outcome, interrupted, raise};
@@ -33,6 +34,35 @@ impl Handle for ConditionHandle {
             Exclusive::RLock(lock) => RLockHandle(Arc::clone(lock)).repr(),
         };
         format!("<Condition({lock}, {})>", self.0.waiting())
+    }
+}
+
+impl Travel for ConditionHandle {
+    const TAG: &'static str = "multiprocessing.Condition";
+
+    fn pack(&self, out: &mut Encoder) -> Outcome<()> {
+        check_purpose(out, Self::NAME)?;
+        match self.0.lock() {
+            Exclusive::Lock(lock) => {
+                out.u64(0);
+                LockHandle(Arc::clone(lock)).pack(out)?;
+            }
+            Exclusive::RLock(lock) => {
+                out.u64(1);
+                RLockHandle(Arc::clone(lock)).pack(out)?;
+            }
+        }
+        pack_label(self.0.label(), out);
+        out.shared(self.0.queue())
+    }
+
+    fn unpack(input: &mut Decoder<'_>) -> Outcome<Self> {
+        let lock = match input.u64()? {
+            0 => Exclusive::Lock(LockHandle::unpack(input)?.0),
+            _ => Exclusive::RLock(RLockHandle::unpack(input)?.0),
+        };
+        let label = unpack_label(Self::NAME, input)?;
+        Ok(Self(Condition::of(label, lock, input.shared()?)))
     }
 }
 
@@ -120,6 +150,7 @@ fn notify(condition: &ConditionHandle, n: usize) -> Outcome<Dynamic> {
 }
 
 pub(super) fn define(module: &mut NativeModule) {
+    codec::register::<ConditionHandle>();
     module
         .handle::<ConditionHandle>()
         .function(

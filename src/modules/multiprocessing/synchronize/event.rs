@@ -2,9 +2,10 @@
 
 use rhai::Dynamic;
 
-use super::no_memory;
+use super::{check_purpose, no_memory, pack_label, unpack_label};
+use crate::ipc::codec::{self, Decoder, Encoder, Travel};
 use crate::ipc::primitives::Event;
-use crate::language::exception::interrupted;
+use crate::language::exception::{Outcome, interrupted};
 use crate::language::identity::Handle;
 use crate::language::native::NativeModule;
 use crate::language::variables::synchronise;
@@ -27,7 +28,23 @@ impl Handle for EventHandle {
     }
 }
 
+impl Travel for EventHandle {
+    const TAG: &'static str = "multiprocessing.Event";
+
+    fn pack(&self, out: &mut Encoder) -> Outcome<()> {
+        check_purpose(out, Self::NAME)?;
+        pack_label(self.0.label(), out);
+        out.shared(self.0.state())
+    }
+
+    fn unpack(input: &mut Decoder<'_>) -> Outcome<Self> {
+        let label = unpack_label(Self::NAME, input)?;
+        Ok(Self(Event::of(label, input.shared()?)))
+    }
+}
+
 pub(super) fn define(module: &mut NativeModule) {
+    codec::register::<EventHandle>();
     module
         .handle::<EventHandle>()
         .function("Event()", "A flag that threads of several processes can wait for.", |call| {

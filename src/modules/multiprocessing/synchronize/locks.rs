@@ -2,7 +2,8 @@
 
 use rhai::Dynamic;
 
-use super::{block_and_timeout, no_memory, owner_name};
+use super::{block_and_timeout, check_purpose, no_memory, owner_name, pack_label, unpack_label};
+use crate::ipc::codec::{self, Decoder, Encoder, Travel};
 use crate::ipc::primitives::{Lock, RLock};
 use crate::language::exception::{Outcome, interrupted, raise};
 use crate::language::identity::Handle;
@@ -49,6 +50,36 @@ impl Handle for RLockHandle {
     }
 }
 
+impl Travel for LockHandle {
+    const TAG: &'static str = "multiprocessing.Lock";
+
+    fn pack(&self, out: &mut Encoder) -> Outcome<()> {
+        check_purpose(out, Self::NAME)?;
+        pack_label(self.0.label(), out);
+        out.shared(self.0.state())
+    }
+
+    fn unpack(input: &mut Decoder<'_>) -> Outcome<Self> {
+        let label = unpack_label(Self::NAME, input)?;
+        Ok(Self(Lock::of(label, input.shared()?)))
+    }
+}
+
+impl Travel for RLockHandle {
+    const TAG: &'static str = "multiprocessing.RLock";
+
+    fn pack(&self, out: &mut Encoder) -> Outcome<()> {
+        check_purpose(out, Self::NAME)?;
+        pack_label(self.0.label(), out);
+        out.shared(self.0.state())
+    }
+
+    fn unpack(input: &mut Decoder<'_>) -> Outcome<Self> {
+        let label = unpack_label(Self::NAME, input)?;
+        Ok(Self(RLock::of(label, input.shared()?)))
+    }
+}
+
 pub(super) fn release(lock: &Lock) -> Outcome<Dynamic> {
     synchronise();
     lock.release()
@@ -64,6 +95,8 @@ pub(super) fn release_reentrant(lock: &RLock) -> Outcome<Dynamic> {
 }
 
 pub(super) fn define(module: &mut NativeModule) {
+    codec::register::<LockHandle>();
+    codec::register::<RLockHandle>();
     module
         .handle::<LockHandle>()
         .function(

@@ -8,11 +8,14 @@ mod semaphore;
 
 use rhai::EvalAltResult;
 
+use super::current::current as current_process;
+use crate::ipc::codec::{Decoder, Encoder, Purpose};
 use crate::ipc::family;
 use crate::ipc::primitives::Holder;
-use crate::language::exception::{Outcome, raise_io};
+use crate::language::exception::{Outcome, raise, raise_io};
 use crate::language::native::{Call, NativeModule};
-use crate::runtime::{Wait, current};
+use crate::language::realm;
+use crate::runtime::{Label, Site, Wait, current};
 
 pub(super) fn define(module: &mut NativeModule) {
     locks::define(module);
@@ -30,6 +33,31 @@ fn block_and_timeout(call: &mut Call) -> Outcome<Wait> {
     Ok(Wait { try_only: wait.try_only || !block, ..wait })
 }
 
+/// Only a process that is being started may be given the primitives of multiprocessing.
+fn check_purpose(out: &Encoder, class: &str) -> Outcome<()> {
+    if out.purpose() == Purpose::Start {
+        return Ok(());
+    }
+    let text = format!("{class} objects should only be shared between processes through inheritance");
+    Err(raise("RuntimeError", text))
+}
+
+/// Writes what reports call an object.
+pub(crate) fn pack_label(label: &Label, out: &mut Encoder) {
+    out.str(label.name.as_deref().unwrap_or_default());
+    out.str(label.made.file);
+    out.u64(u64::from(label.made.line));
+}
+
+/// The opposite of [`pack_label`].
+pub(crate) fn unpack_label(class: &'static str, input: &mut Decoder) -> Outcome<Label> {
+    let name = input.str()?;
+    let name = (!name.is_empty()).then(|| name.into());
+    let file = input.str()?;
+    let line = u32::try_from(input.u64()?).map_err(|_| Decoder::bad("a line is too large"))?;
+    Ok(Label { class, name, made: Site::new(file, line) })
+}
+
 /// What is raised when there is no shared memory left.
 fn no_memory(error: &std::io::Error) -> Box<EvalAltResult> {
     raise_io(error, None)
@@ -40,7 +68,8 @@ fn owner_name(holder: Option<Holder>) -> String {
     match holder {
         None => "None".into(),
         Some(holder) if holder == Holder::own() => {
-            let process = family::own_name();
+            let process =
+                realm::current().map_or_else(family::own_name, |realm| current_process(&realm).name());
             match current().map(|thread| thread.name()) {
                 Some(thread) if &*thread != "MainThread" => format!("{process}|{thread}"),
                 _ => process,

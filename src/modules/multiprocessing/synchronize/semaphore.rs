@@ -2,7 +2,8 @@
 
 use rhai::Dynamic;
 
-use super::{block_and_timeout, no_memory};
+use super::{block_and_timeout, check_purpose, no_memory, pack_label, unpack_label};
+use crate::ipc::codec::{self, Decoder, Encoder, Travel};
 use crate::ipc::primitives::Semaphore;
 use crate::language::exception::{Exception, Outcome, interrupted, raise};
 use crate::language::identity::Handle;
@@ -39,6 +40,23 @@ impl Handle for SemaphoreHandle {
     }
 }
 
+impl Travel for SemaphoreHandle {
+    const TAG: &'static str = "multiprocessing.Semaphore";
+
+    fn pack(&self, out: &mut Encoder) -> Outcome<()> {
+        check_purpose(out, self.class)?;
+        out.u64(u64::from(self.class == "BoundedSemaphore"));
+        pack_label(self.semaphore.label(), out);
+        out.shared(self.semaphore.state())
+    }
+
+    fn unpack(input: &mut Decoder<'_>) -> Outcome<Self> {
+        let class = if input.u64()? == 0 { "Semaphore" } else { "BoundedSemaphore" };
+        let label = unpack_label(class, input)?;
+        Ok(Self { semaphore: Semaphore::of(label, input.shared()?), class })
+    }
+}
+
 fn new(class: &'static str, call: &mut Call) -> Outcome<Dynamic> {
     let value = call.int_or(0, 1)?;
     if value > MOST {
@@ -67,6 +85,7 @@ fn release(handle: &SemaphoreHandle) -> Outcome<Dynamic> {
 }
 
 pub(super) fn define(module: &mut NativeModule) {
+    codec::register::<SemaphoreHandle>();
     module
         .handle::<SemaphoreHandle>()
         .function(
