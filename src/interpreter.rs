@@ -385,7 +385,7 @@ impl Interpreter {
                 let class = crate::language::exception::Class::known("KeyboardInterrupt");
                 Err(Error::Exception(Exception::new(class, "")))
             }
-            Ok(()) | Err(Interrupt::Stop | Interrupt::StackExhausted) => {
+            Ok(()) | Err(Interrupt::Stop | Interrupt::StackExhausted | Interrupt::MemoryExhausted) => {
                 children.map_err(|error| self.error_of(&error, ""))
             }
         }

@@ -1,5 +1,6 @@
 //! The `onelock` command.
 
+mod allocator;
 mod cli;
 mod repl;
 mod signals;

@@ -287,6 +287,17 @@ fn an_interrupt_that_was_ignored_at_the_start_stays_ignored() {
 }
 
 #[test]
+fn a_string_that_doubles_for_ever_ends_in_memory_error() {
+    let code = "fn grow() { let s = \"x\" * 600000000; for i in 0..40 { s += s; } }\n\
+                try { grow(); } catch (e) { print(e.type); } print(\"alive\");";
+    for engine in ["grain", "ast"] {
+        let output = run(&["--engine", engine, "-e", code]);
+        assert_eq!(stdout(&output), "MemoryError\nalive\n", "{engine}: {}", stderr(&output));
+        assert_eq!(status(&output), Some(0));
+    }
+}
+
+#[test]
 fn ctrl_c_can_be_caught() {
     let code = "try { print(\"ready\"); while true {} } catch (e) { print(e.type); }";
     let output = interrupted(&["-e", code]);

@@ -11,8 +11,22 @@ use crate::runtime::stack_is_low;
 
 thread_local! {
     static DEPTH: Cell<usize> = const { Cell::new(0) };
-    static CUT: Cell<bool> = const { Cell::new(false) };
+    static CUT: Cell<Cut> = const { Cell::new(Cut::No) };
 }
+
+/// What a text leaves out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Cut {
+    #[default]
+    No,
+    /// What was nested too deeply.
+    Deep,
+    /// What made it too long.
+    Long,
+}
+
+/// The longest text that shows a container, in bytes.
+const LONGEST: usize = 1 << 30;
 
 /// One level of nesting, for as long as it lives.
 pub struct Level(());
@@ -63,18 +77,31 @@ pub fn cut_is_fine<T>(f: impl FnOnce() -> T) -> T {
 
 /// Notes that a text leaves out what was too deep.
 pub fn note_cut() {
-    CUT.set(true);
+    if CUT.get() == Cut::No {
+        CUT.set(Cut::Deep);
+    }
+}
+
+/// May a text that shows a container have this length? If not, that is noted, and nothing more is to be shown.
+pub fn may_be_so_long(length: usize) -> bool {
+    if length > LONGEST {
+        CUT.set(Cut::Long);
+    }
+    CUT.get() != Cut::Long
 }
 
 /// Runs `f`, whose result must not have been made from a text that leaves something out.
 ///
 /// # Errors
-/// What `f` raises; RecursionError if something was left out.
+/// What `f` raises; RecursionError or MemoryError if something was left out.
 pub fn uncut<T>(f: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
-    let before = CUT.replace(false);
+    let before = CUT.take();
     let result = f();
     match (result, CUT.replace(before)) {
-        (Ok(_), true) => Err(too_deep(" while getting the repr of an object")),
+        (Ok(_), Cut::Deep) => Err(too_deep(" while getting the repr of an object")),
+        (Ok(_), Cut::Long) => {
+            Err(raise("MemoryError", "the text would be longer than 1024 MiB: show a part of the object"))
+        }
         (result, _) => result,
     }
 }

@@ -11,7 +11,7 @@ use super::dict::Dict;
 use super::exception::{Exception, Outcome, raise};
 use super::identity::{class_name, handle_repr, identity};
 use super::list::List;
-use super::nesting::{Level, note_cut};
+use super::nesting::{Level, may_be_so_long, note_cut};
 use super::text::float_repr::float_repr;
 use super::text::str_repr::{bytes_repr, str_repr};
 use super::types::Type;
@@ -73,7 +73,11 @@ pub fn repr(value: &Dynamic) -> String {
     if let Some(function) = value.read_lock::<FnPtr>() {
         return format!("<function {}>", super::exception::shown_name(function.fn_name()));
     }
-    handle_repr(value).unwrap_or_else(|| value.to_string())
+    handle_repr(value).unwrap_or_else(|| match value.to_string() {
+        // Rhai knows no better than the name of the implementation's type.
+        text if value.is_variant() && text == value.type_name() => format!("<{} object>", type_name(value)),
+        text => text,
+    })
 }
 
 thread_local! {
@@ -99,16 +103,38 @@ fn once_inside(container: usize, inside: &str, show: impl FnOnce() -> String) ->
 /// `[1, 'two', None]`.
 pub fn repr_sequence(items: &[Dynamic], container: usize) -> String {
     once_inside(container, "[...]", || {
-        let items: Vec<String> = items.iter().map(repr).collect();
-        format!("[{}]", items.join(", "))
+        let mut text = String::from("[");
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                text.push_str(", ");
+            }
+            text.push_str(&repr(item));
+            if !may_be_so_long(text.len()) {
+                break;
+            }
+        }
+        text.push(']');
+        text
     })
 }
 
 /// `{'a': 1}`.
 pub fn repr_mapping(entries: &[(Dynamic, Dynamic)], container: usize) -> String {
     once_inside(container, "{...}", || {
-        let entries: Vec<String> = entries.iter().map(|(k, v)| format!("{}: {}", repr(k), repr(v))).collect();
-        format!("{{{}}}", entries.join(", "))
+        let mut text = String::from("{");
+        for (index, (key, value)) in entries.iter().enumerate() {
+            if index > 0 {
+                text.push_str(", ");
+            }
+            text.push_str(&repr(key));
+            text.push_str(": ");
+            text.push_str(&repr(value));
+            if !may_be_so_long(text.len()) {
+                break;
+            }
+        }
+        text.push('}');
+        text
     })
 }
 
@@ -393,7 +419,8 @@ pub fn python_name(type_name: &str) -> &str {
         "()" => "NoneType",
         "i64" => "int",
         "f64" => "float",
-        "string" | "char" => "str",
+        // Rhai says so of a parameter that takes a text in whatever form.
+        "string" | "char" | "&str | ImmutableString | String" => "str",
         "array" => "list",
         "map" => "dict",
         "blob" => "bytes",

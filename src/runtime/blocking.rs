@@ -30,6 +30,8 @@ pub enum Interrupt {
     KeyboardInterrupt,
     /// The stack is used up, to be raised as RecursionError.
     StackExhausted,
+    /// More memory was taken at once than one operation may, to be raised as MemoryError.
+    MemoryExhausted,
     /// The program is over (or deadlocked): the thread must stop, and no script may catch it.
     Stop,
 }

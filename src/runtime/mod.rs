@@ -30,4 +30,4 @@ pub use registry::Runtime;
 pub use site::{Label, Site};
 pub use sleepers::Sleepers;
 pub use thread::{Attention, Thread, ThreadId, ThreadState, ThreadTimes, current};
-pub use tick::{stack_is_low, tick};
+pub use tick::{forget_large_block, note_large_block, stack_is_low, tick};

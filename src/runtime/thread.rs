@@ -313,6 +313,8 @@ pub(super) struct Running {
     pub(super) stack_limit: usize,
     /// The budget that `budget` started from, to count those that are over.
     pub(super) granted: Cell<u32>,
+    /// A block of enormous size was allocated since the last safepoint.
+    pub(super) large_block: Cell<bool>,
 }
 
 thread_local! {
@@ -342,6 +344,7 @@ pub(super) fn attach(thread: &Arc<Thread>) {
         thread: Arc::clone(thread),
         budget: Cell::new(budget),
         granted: Cell::new(budget),
+        large_block: Cell::new(false),
         stack_limit: stack::limit(),
     });
     RUNNING.set(&*running);

@@ -28,6 +28,24 @@ pub fn tick() -> Result<(), Interrupt> {
     })
 }
 
+/// Makes the calling script thread raise MemoryError at its next safepoint: it has taken a block of memory that is
+/// larger than any operation may take. For the allocator of the process: it allocates nothing and cannot fail.
+pub fn note_large_block() {
+    with_running(|running| {
+        let Some(running) = running else { return };
+        running.large_block.set(true);
+        // The next tick is to look up; those before it stay counted.
+        let over = running.granted.get() - running.budget.get();
+        running.budget.set(1);
+        running.granted.set(over.saturating_add(1));
+    });
+}
+
+/// Withdraws the note of [`note_large_block`]: the operation has raised an exception of its own.
+pub fn forget_large_block() {
+    with_running(|running| running.map(|running| running.large_block.set(false)));
+}
+
 /// Is the calling thread's stack so far used up that no native function should call itself any further?
 pub fn stack_is_low() -> bool {
     stack::pointer() <= stack::limit()
@@ -48,6 +66,9 @@ fn look_up(running: &Running) -> Result<(), Interrupt> {
         thread.runtime().rest().pause(thread);
     }
     take_interrupt(running)?;
+    if running.large_block.take() {
+        return Err(Interrupt::MemoryExhausted);
+    }
     if stack::pointer() <= running.stack_limit {
         return Err(Interrupt::StackExhausted);
     }

@@ -6,6 +6,7 @@ use super::bytearray::{ByteArray, from_call};
 use super::call_style::written_as_method;
 use super::exactly;
 use super::iteration::iterate;
+use super::limits;
 use crate::language::exception::{Outcome, raise};
 use crate::language::native::{Call, NativeModule};
 use crate::language::value;
@@ -201,6 +202,7 @@ pub(super) fn fill(module: &mut NativeModule) {
         let iterable = call.required(0)?;
         let mut joined = Blob::new();
         for (index, item) in iterate(call.context(), &iterable)?.iter().enumerate() {
+            limits::check("the joined bytes", (joined.len() + bytes.len()) as u128, 1)?;
             if index > 0 {
                 joined.extend_from_slice(bytes);
             }

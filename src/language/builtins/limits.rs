@@ -16,7 +16,7 @@ const LIMIT: u128 = 1 << 30;
 ///
 /// # Errors
 /// MemoryError that names the size and the limit.
-pub(super) fn check(what: &str, count: impl TryInto<u128>, unit: usize) -> Outcome<()> {
+pub fn check(what: &str, count: impl TryInto<u128>, unit: usize) -> Outcome<()> {
     let bytes = count.try_into().unwrap_or(0).saturating_mul(unit as u128);
     if bytes <= LIMIT {
         return Ok(());
@@ -90,6 +90,16 @@ pub(super) fn fill(module: &mut NativeModule) {
         .set_into_module(natives, |text: &mut ImmutableString, length: i64, padding: ImmutableString| {
             pad(text, length, &padding)
         });
+    exactly("replace").set_into_module(
+        natives,
+        |text: &mut ImmutableString, old: ImmutableString, new: ImmutableString| replace(text, &old, &new),
+    );
+    exactly("replace").set_into_module(
+        natives,
+        |text: &mut ImmutableString, old: char, new: ImmutableString| {
+            replace(text, old.encode_utf8(&mut [0; 4]), &new)
+        },
+    );
     exactly("blob").set_into_module(natives, |length: i64| blob(length, 0));
     exactly("blob").set_into_module(natives, blob);
     exactly("*").set_into_module(natives, |text: ImmutableString, n: i64| repeat_text(&text, n).map(to_text));
@@ -100,6 +110,14 @@ pub(super) fn fill(module: &mut NativeModule) {
     exactly("*").set_into_module(natives, |n: i64, bytes: Blob| repeat_bytes(&bytes, n));
     exactly("*").set_into_module(natives, |items: Array, n: i64| repeat_items(&items, n));
     exactly("*").set_into_module(natives, |n: i64, items: Array| repeat_items(&items, n));
+}
+
+/// Rhai's `replace`: puts `new` into the place of every `old`, in the string itself.
+fn replace(text: &mut ImmutableString, old: &str, new: &str) -> Outcome<()> {
+    let places = text.matches(old).count();
+    check("the string with the replacements", text.len() as u128 + places as u128 * new.len() as u128, 1)?;
+    *text = text.replace(old, new).into();
+    Ok(())
 }
 
 fn to_text(text: String) -> ImmutableString {

@@ -8,7 +8,7 @@ use super::limits::repeat_items;
 use super::list_methods::local_items;
 use super::list_sections::bounds;
 use super::write_back::{Place, is_write_back, note};
-use crate::language::exception::{Outcome, raise};
+use crate::language::exception::{Class, Outcome, exception_of, raise};
 use crate::language::identity::Handle;
 use crate::language::list::List;
 use crate::language::native::NativeModule;
@@ -119,6 +119,10 @@ fn bad_index(index: &Dynamic) -> Box<rhai::EvalAltResult> {
     raise("TypeError", format!("list indices must be integers or slices, not {kind}"))
 }
 
+fn is_type_error(error: &rhai::EvalAltResult) -> bool {
+    exception_of(error, "", "").is_instance(Class::known("TypeError"))
+}
+
 /// `list += other`: the items of what can be iterated over, as in Python; anything else as an item, as in rhai.
 fn extend(context: &NativeCallContext, list: &List, other: Dynamic) -> Outcome<()> {
     if other.is_int() || other.is_float() || other.is_bool() || other.is_unit() || other.is::<FnPtr>() {
@@ -127,7 +131,8 @@ fn extend(context: &NativeCallContext, list: &List, other: Dynamic) -> Outcome<(
     }
     match iterate(context, &other) {
         Ok(items) => list.extend(items),
-        Err(_) => list.append(other),
+        Err(error) if is_type_error(&error) => list.append(other),
+        Err(error) => return Err(error),
     }
     Ok(())
 }

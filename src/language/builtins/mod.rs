@@ -36,6 +36,7 @@ use super::native::NativeModule;
 
 pub use forward::forward;
 pub use iteration::iterate;
+pub use limits::check as check_size;
 pub use testing::testing_module;
 
 /// Everything that is there without an import, but for [`testing_module`].

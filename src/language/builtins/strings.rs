@@ -264,6 +264,7 @@ fn parts(module: &mut NativeModule) {
                 return Err(raise("TypeError", error));
             }
             joined.push_str(&value::str(item));
+            limits::check("the joined string", (joined.len() + text.len()) as u128, 1)?;
         }
         Ok(joined.into())
     });

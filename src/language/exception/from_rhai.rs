@@ -5,6 +5,7 @@ use rhai::{Dynamic, EvalAltResult as Error, ParseErrorType};
 use super::{Class, Exception, StopMarker, Traceback};
 use crate::language::types::Type;
 use crate::language::value::python_name;
+use crate::runtime::forget_large_block;
 
 /// Is this the error that stops a thread at a safepoint?
 pub fn is_stop(error: &Error) -> bool {
@@ -19,6 +20,8 @@ pub fn is_stop(error: &Error) -> bool {
 ///
 /// `file` and `outermost` are the script and the function in which it surfaced.
 pub fn exception_of(error: &Error, file: &str, outermost: &str) -> Exception {
+    // The operation may have taken much memory before it failed: one exception for it is enough.
+    forget_large_block();
     let exception = match error.unwrap_inner() {
         Error::ErrorRuntime(value, _) | Error::ErrorTerminated(value, _) => exception_of_value(value),
         other => translate(other),
@@ -101,7 +104,8 @@ fn name_not_defined(name: &str) -> String {
 
 fn arithmetic(text: &str) -> (&'static str, String) {
     let lower = text.to_lowercase();
-    if lower.contains("by zero") {
+    let is_overflow = lower.contains("by zero or overflow") && !text.trim_end().ends_with(" 0");
+    if lower.contains("by zero") && !is_overflow {
         let what = if lower.contains("modulo") { "integer modulo by zero" } else { "division by zero" };
         ("ZeroDivisionError", what.into())
     } else if lower.contains("overflow") || lower.contains("too large") || lower.contains("too many bits") {

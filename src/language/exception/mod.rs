@@ -253,6 +253,9 @@ pub struct StopMarker;
 pub fn interrupted(interrupt: Interrupt) -> Box<EvalAltResult> {
     match interrupt {
         Interrupt::KeyboardInterrupt => raise("KeyboardInterrupt", ""),
+        Interrupt::MemoryExhausted => {
+            raise("MemoryError", "one operation may allocate 1024 MiB at most: this one took more")
+        }
         Interrupt::StackExhausted => {
             raise("RecursionError", "maximum recursion depth exceeded: the stack is used up")
         }

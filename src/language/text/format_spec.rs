@@ -8,6 +8,8 @@ use super::float_repr::{FloatLayout, Presentation, float_repr, format_float};
 /// The longest field that a width or a precision may ask for, in characters.
 /// An allocation that fails would end the process; this becomes an exception.
 pub const LONGEST_FIELD: usize = 1 << 28;
+/// The longest text, in bytes.
+pub const LONGEST_TEXT: usize = 1 << 30;
 
 /// The Python exception that a [`FormatError`] stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,12 @@ impl FormatError {
     #[must_use]
     pub fn value(message: impl Into<String>) -> Self {
         Self::new(FormatErrorKind::Value, message)
+    }
+
+    /// What a whole text longer than [`LONGEST_TEXT`] is answered with.
+    #[must_use]
+    pub fn text_too_long() -> Self {
+        Self::new(FormatErrorKind::Memory, format!("a formatted text is limited to {LONGEST_TEXT} bytes"))
     }
 
     /// What a field longer than [`LONGEST_FIELD`] is answered with.

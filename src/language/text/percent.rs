@@ -1,7 +1,7 @@
 //! Formatting with `%`, as in C's printf: `"%s is %d" % [name, age]`.
 
 use super::float_repr::{FloatLayout, Presentation, format_float};
-use super::format_spec::{FormatError, FormatErrorKind, LONGEST_FIELD, char_of};
+use super::format_spec::{FormatError, FormatErrorKind, LONGEST_FIELD, LONGEST_TEXT, char_of};
 use super::str_repr::ascii_repr;
 
 /// What an argument is to a conversion.
@@ -77,6 +77,9 @@ pub fn format_percent<A: Arguments>(template: &str, arguments: &mut A) -> Result
     while let Some(c) = formatter.take() {
         if c == '%' {
             formatter.conversion()?;
+            if formatter.text.len() > LONGEST_TEXT {
+                return Err(FormatError::text_too_long().into());
+            }
         } else {
             formatter.text.push(c);
         }

@@ -1,6 +1,6 @@
 //! The templates of `str.format`: `"{} is {age:>{width}} {0[key]!r}"`.
 
-use super::format_spec::{FormatError, FormatErrorKind};
+use super::format_spec::{FormatError, FormatErrorKind, LONGEST_TEXT};
 
 /// A part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub trait Fields {
     /// A value, as the caller holds it.
     type Item;
     /// The caller's exception.
-    type Error;
+    type Error: From<FormatError>;
 
     /// The value that a field names, with its path and its conversion applied.
     ///
@@ -89,6 +89,9 @@ pub fn render<F: Fields>(pieces: &[Piece], fields: &mut F) -> Result<String, F::
                 let spec = render(&field.spec, fields)?;
                 text.push_str(&fields.format(item, &spec)?);
             }
+        }
+        if text.len() > LONGEST_TEXT {
+            return Err(FormatError::text_too_long().into());
         }
     }
     Ok(text)

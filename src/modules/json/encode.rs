@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use rhai::{Dynamic, FnPtr, NativeCallContext};
 
+use crate::language::builtins::check_size;
 use crate::language::callable::{as_function, invoke};
 use crate::language::exception::{Outcome, raise};
 use crate::language::identity::identity;
@@ -95,6 +96,8 @@ impl Encoder<'_> {
         if value.is_shared() {
             return self.value(&value.flatten_clone());
         }
+        // A value that is in itself many times over may make a text that has no end in practice.
+        check_size("the JSON text", self.text.len() as u128, 1)?;
         if value.is_unit() {
             self.text.push_str("null");
         } else if let Ok(number) = value.as_int() {

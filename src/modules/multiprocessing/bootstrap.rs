@@ -227,7 +227,7 @@ fn finish(realm: &Arc<Realm>, status: i32) -> i32 {
     let name = super::current::current(realm).name();
     let joined = match realm.runtime.join_non_daemons() {
         Err(Interrupt::KeyboardInterrupt) => Err(raise("KeyboardInterrupt", "")),
-        Ok(()) | Err(Interrupt::Stop | Interrupt::StackExhausted) => Ok(()),
+        Ok(()) | Err(Interrupt::Stop | Interrupt::StackExhausted | Interrupt::MemoryExhausted) => Ok(()),
     };
     let ended = joined.and_then(|()| at_exit(realm));
     if let Some(report) = realm.runtime.take_deadlock() {

@@ -12,6 +12,7 @@ use std::io::{self, Read};
 
 use rhai::Dynamic;
 
+use crate::language::builtins::check_size;
 use crate::language::exception::{Outcome, raise, raise_io};
 use crate::language::native::{Call, NativeModule};
 use crate::language::realm::Realm;
@@ -48,11 +49,8 @@ fn urandom_bytes(call: &mut Call) -> Outcome<Dynamic> {
     let size = call.int(0)?;
     let size = usize::try_from(size)
         .map_err(|_| raise("ValueError", format!("negative argument not allowed: urandom({size})")))?;
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(size).map_err(|_| {
-        raise("MemoryError", format!("no memory for {size} random bytes: ask for fewer at a time"))
-    })?;
-    bytes.resize(size, 0);
+    check_size("the random bytes", size as u128, 1)?;
+    let mut bytes = vec![0; size];
     detached(|| fill_randomly(&mut bytes)).map_err(|error| raise_io(&error, None))?;
     Ok(Dynamic::from_blob(bytes))
 }
