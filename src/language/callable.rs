@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
 use rhai::NativeCallContextStore;
-use rhai::{AST, Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext, Shared};
+use rhai::grain::SharedProgram;
+use rhai::{AST, Dynamic, EvalAltResult, FnArgsVec, FnPtr, ImmutableString, Map, NativeCallContext, Shared};
 
 use super::cell::cell_of;
+use super::compiled::machine;
 use super::exception::{Outcome, raise};
 use super::value;
 use super::variables::{to_local, to_shared};
@@ -77,6 +79,8 @@ fn wrong_count(name: &str, params: &[String], given: usize) -> String {
 #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
 pub struct Callable {
     function: Dynamic,
+    /// The function's name, as rhai knows it.
+    called: ImmutableString,
     this: Option<Dynamic>,
     args: Vec<Dynamic>,
     context: NativeCallContextStore,
@@ -103,6 +107,7 @@ impl Callable {
             false => apply_keywords(&realm.functions, &function, args, keywords)?,
         };
         Ok(Self {
+            called: function.fn_name().into(),
             function: to_shared(function.into()),
             this: None,
             args: args.into_iter().map(Dynamic::flatten).collect(),
@@ -118,21 +123,56 @@ impl Callable {
 
     /// The function's name as CPython would show it in `Thread-1 (name)`.
     pub fn name(&self) -> String {
-        let name = self.function.read_lock::<FnPtr>().map(|f| f.fn_name().to_string()).unwrap_or_default();
-        super::exception::shown_name(&name)
+        super::exception::shown_name(&self.called)
     }
 
-    /// Calls the function on the calling thread. The arguments are thereby used up.
+    /// Calls the function on the calling thread.
     ///
     /// # Errors
     /// What the function raises; TypeError for a wrong number of arguments.
-    pub fn call(&mut self) -> Outcome<Dynamic> {
-        let context = self.context.create_context(&self.engine);
-        let function = to_local(self.function.clone()).cast::<FnPtr>();
-        let args = std::mem::take(&mut self.args);
-        check_count(&function, args.len())?;
-        function.call_raw(&context, self.this.as_mut(), args)
+    pub fn call(mut self: Box<Self>) -> Outcome<Dynamic> {
+        match self.prepare()? {
+            Some(program) => self.call_compiled(&program),
+            None => self.call_engine(),
+        }
     }
+
+    /// Makes the captured variables the calling thread's, and looks for the compiled function.
+    // Not inlined, like the others: a thread that sleeps in its function keeps only what that needs on the stack.
+    #[inline(never)]
+    fn prepare(&mut self) -> Outcome<Option<SharedProgram>> {
+        let function = to_local(std::mem::take(&mut self.function)).cast::<FnPtr>();
+        check_count(&function, self.args.len())?;
+        let count = function.curry().len() + self.args.len();
+        let program = match (&self.this, super::realm::current()) {
+            (None, Some(realm)) => realm.compiled.program_of(&function, count, &self.context.global),
+            _ => None,
+        };
+        self.function = function.into();
+        Ok(program)
+    }
+
+    #[inline(never)]
+    fn call_compiled(&mut self, program: &SharedProgram) -> Outcome<Dynamic> {
+        let mut vm = machine(&self.engine, &self.context.global);
+        let args = all_args(&self.function, &mut self.args);
+        vm.call_function(program, &self.called, args, self.context.global.level + 1, self.context.pos)
+    }
+
+    #[inline(never)]
+    fn call_engine(&mut self) -> Outcome<Dynamic> {
+        let context = self.context.create_context(&self.engine);
+        let function = std::mem::take(&mut self.function).cast::<FnPtr>();
+        function.call_raw(&context, self.this.as_mut(), std::mem::take(&mut self.args))
+    }
+}
+
+/// What a function captured, and its arguments.
+#[inline(never)]
+fn all_args(function: &Dynamic, args: &mut Vec<Dynamic>) -> FnArgsVec<Dynamic> {
+    let captured = function.read_lock::<FnPtr>();
+    let captured = captured.iter().flat_map(|function| function.iter_curry().cloned());
+    captured.chain(std::mem::take(args)).collect()
 }
 
 /// The function that a value stands for: a function pointer or a function's name.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use rhai::{Dynamic, Variant};
 
-use crate::runtime::sync::{Arc, RwLock};
+use crate::runtime::sync::{Arc, AtomicU64, Ordering, RwLock};
 
 /// A reference to an object that scripts share by handing it around: a lock, a queue, a thread, a list.
 pub trait Handle: Variant + Clone {
@@ -34,10 +34,19 @@ struct HandleType {
 }
 
 static TYPES: RwLock<Option<Arc<HashMap<TypeId, HandleType>>>> = RwLock::new(None);
+/// Counts the registrations: what a thread remembers is of one number.
+static VERSION: AtomicU64 = AtomicU64::new(0);
+
+/// What a thread has looked up, also that a type is no handle.
+#[derive(Default)]
+struct Known {
+    version: u64,
+    types: HashMap<TypeId, Option<HandleType>>,
+}
 
 thread_local! {
-    /// A copy per thread, so that comparing two handles touches nothing that threads share.
-    static KNOWN: RefCell<HashMap<TypeId, HandleType>> = RefCell::default();
+    /// A copy per thread, so that comparing two handles touches nothing that threads write.
+    static KNOWN: RefCell<Known> = RefCell::default();
 }
 
 /// Makes a type known as a handle.
@@ -57,17 +66,18 @@ pub fn register<T: Handle>() {
         },
     );
     *types = Some(Arc::new(all));
+    VERSION.fetch_add(1, Ordering::Release);
 }
 
 fn known(value: &Dynamic) -> Option<HandleType> {
     let id = value.type_id();
     KNOWN.with_borrow_mut(|known| {
-        if let Some(found) = known.get(&id) {
-            return Some(*found);
+        let version = VERSION.load(Ordering::Acquire);
+        if known.version != version {
+            *known = Known { version, types: HashMap::new() };
         }
-        let found = TYPES.read().as_ref()?.get(&id).copied()?;
-        known.insert(id, found);
-        Some(found)
+        let look_up = || TYPES.read().as_ref().and_then(|types| types.get(&id).copied());
+        *known.types.entry(id).or_insert_with(look_up)
     })
 }
 
@@ -84,4 +94,29 @@ pub fn handle_repr(value: &Dynamic) -> Option<String> {
 /// The name of a handle's class; nothing for values that are no handles.
 pub fn class_name(value: &Dynamic) -> Option<&'static str> {
     known(value).map(|handle| handle.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone)]
+    struct Late;
+
+    impl Handle for Late {
+        const NAME: &'static str = "late";
+
+        fn identity(&self) -> usize {
+            7
+        }
+    }
+
+    #[test]
+    fn a_type_that_becomes_a_handle_is_one_although_it_was_looked_up_before() {
+        let value = Dynamic::from(Late);
+        assert_eq!((identity(&value), class_name(&value)), (None, None));
+        assert_eq!(identity(&value), None, "remembered");
+        register::<Late>();
+        assert_eq!((identity(&value), class_name(&value)), (Some(7), Some("late")));
+    }
 }

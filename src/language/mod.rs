@@ -3,6 +3,7 @@
 pub mod builtins;
 pub mod callable;
 pub mod cell;
+pub mod compiled;
 pub mod dict;
 pub mod disposal;
 pub mod engine;

@@ -87,6 +87,7 @@ impl Program {
         realm.set_self_captured(findings.self_captured);
         let bytecode = (evaluator == Evaluator::Grain && !needs_walker)
             .then(|| Compiler::new().compile(&ast).into_shared());
+        realm.compiled.note(file, bytecode.as_ref());
         Ok(Self { ast, bytecode, is_input: library.is_some() })
     }
 

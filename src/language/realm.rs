@@ -7,6 +7,7 @@ use std::io::Write;
 use rhai::{Engine, ImmutableString, Position, Shared};
 
 use super::callable::FunctionTable;
+use super::compiled::Compiled;
 use super::modules::ModuleNames;
 use super::output::Output;
 use super::program::Program;
@@ -37,6 +38,8 @@ pub struct Realm {
     program: RwLock<Option<Arc<Program>>>,
     /// The functions of all programs that were loaded, for their parameters' names.
     pub functions: FunctionTable,
+    /// The script files that were compiled to bytecode.
+    pub compiled: Compiled,
     /// The text of every script that was loaded, for excerpts in tracebacks.
     pub sources: RwLock<HashMap<String, Arc<str>>>,
     /// The inputs of a session.
@@ -86,6 +89,7 @@ impl Realm {
             is_rerun: AtomicBool::new(false),
             program: RwLock::default(),
             functions: FunctionTable::default(),
+            compiled: Compiled::default(),
             sources: RwLock::default(),
             session: Session::default(),
             object_names: RwLock::default(),

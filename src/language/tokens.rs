@@ -98,12 +98,13 @@ pub struct Names {
 }
 
 thread_local! {
-    static PARSE: RefCell<Parse> = RefCell::default();
+    /// Boxed: every thread has room for what is thread-local, and few ever parse.
+    static PARSE: RefCell<Box<Parse>> = RefCell::default();
 }
 
 /// Begins a parse; `aliases` are the names that were imported before.
 pub fn begin(aliases: HashMap<String, String>) {
-    PARSE.set(Parse { at_statement: true, aliases, ..Parse::default() });
+    PARSE.set(Box::new(Parse { at_statement: true, aliases, ..Parse::default() }));
 }
 
 /// Ends a parse; returns the names that are imported now, and those of the variables of `catch` and `with`.

@@ -171,6 +171,7 @@ pub struct Waiter {
 
 impl Waiter {
     /// A wait of the calling thread that has not begun.
+    #[inline(never)]
     pub fn new() -> Arc<Self> {
         Arc::new(Self { thread: super::current(), state: AtomicU8::new(IDLE), parker: Parker::default() })
     }
@@ -302,7 +303,7 @@ fn block_thread(
     let now = Instant::now();
     let stuck = deadline.is_none() && !reason.is_external(now - since);
     let may_spin = !matches!(reason, Reason::Sleep);
-    thread.set_state(ThreadState::Blocked { reason, since, site });
+    begin_wait(thread, reason, since, site);
     runtime.gil().release(thread);
     let result = match until {
         Until::Notified(waiter) => {
@@ -337,6 +338,11 @@ fn block_thread(
     thread.set_state(ThreadState::Ready);
     runtime.synchronise();
     if goes_on { result } else { Err(Interrupt::Stop) }
+}
+
+#[inline(never)]
+fn begin_wait(thread: &Thread, reason: Reason, since: Instant, site: Site) {
+    thread.set_state(ThreadState::Blocked { reason, since, site });
 }
 
 fn sleep(
@@ -385,6 +391,7 @@ fn sleep(
     result
 }
 
+#[inline(never)]
 fn poll_fd(
     running: &Running,
     fd: BorrowedFd<'_>,
@@ -431,6 +438,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The same where the system cannot wait for two words at once (before Linux 5.16), so that Ctrl-C has to wait.
 const LOOK_OFTEN: Duration = Duration::from_millis(50);
 
+#[inline(never)]
 fn sleep_on_word(
     running: &Running,
     word: &AtomicU32,
@@ -538,6 +546,7 @@ fn poll_once(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Woken {
 }
 
 /// The wait of an OS thread that is no script thread: nothing to give up, nobody to interrupt it.
+#[inline(never)]
 fn block_foreign(until: &Until<'_>, deadline: Option<Instant>) -> Woken {
     let waiter = match until {
         Until::Notified(waiter) => waiter,

@@ -32,6 +32,7 @@ pub(super) type Suspicion = Option<(Instant, Vec<(ThreadId, Instant)>)>;
 
 /// Looks whether everything is stuck. False when it is not; otherwise the caller sleeps for [`GRACE`] and
 /// comes again, until the suspicion is confirmed and the run is ended.
+#[inline(never)]
 pub(super) fn examine(runtime: &Arc<Runtime>, suspicion: &mut Suspicion) -> bool {
     if runtime.on_deadlock() == OnDeadlock::Wait || runtime.runnable() > 0 {
         *suspicion = None;

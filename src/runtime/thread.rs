@@ -8,7 +8,7 @@ use super::blocking::{Parker, Reason};
 use super::registry::Runtime;
 use super::site::Site;
 use super::stack;
-use super::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, CachePadded, Condvar, Mutex, Ordering};
+use super::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
 
 /// A thread's identifier: unique for the life of the process, and never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,7 +74,7 @@ pub enum ThreadState {
     Finished,
 }
 
-/// Times and counts that only the thread itself writes, so no cache line is shared per tick.
+/// Times and counts that only the thread itself writes, and none of them at a tick.
 #[derive(Default)]
 pub struct ThreadCounters {
     ticks: AtomicU64,
@@ -143,10 +143,10 @@ pub struct Thread {
     native_id: AtomicU32,
     /// Its place among the threads that are alive, 0 for the main thread.
     place: AtomicU64,
-    attention: CachePadded<AtomicU32>,
+    attention: AtomicU32,
     waiting_for_gil: AtomicBool,
     state: Mutex<ThreadState>,
-    counters: CachePadded<ThreadCounters>,
+    counters: ThreadCounters,
     pub(super) parker: Parker,
     /// Where it sleeps until it is its turn to have the lock, with the lock's mutex.
     pub(super) turn: Condvar,
@@ -168,10 +168,10 @@ impl Thread {
             daemon: AtomicBool::new(daemon),
             native_id: AtomicU32::new(0),
             place: AtomicU64::new(0),
-            attention: CachePadded::default(),
+            attention: AtomicU32::new(0),
             waiting_for_gil: AtomicBool::new(false),
             state: Mutex::new(ThreadState::Initial),
-            counters: CachePadded::default(),
+            counters: ThreadCounters::default(),
             parker: Parker::default(),
             turn: Condvar::new(),
         })
@@ -225,6 +225,8 @@ impl Thread {
         self.state.lock().clone()
     }
 
+    // Not inlined: two of these states would otherwise lie on the stack of every thread that waits.
+    #[inline(never)]
     pub(super) fn set_state(&self, state: ThreadState) {
         let old = std::mem::replace(&mut *self.state.lock(), state);
         // What it waited for may hold the last reference to something large: not under the mutex.
@@ -349,6 +351,14 @@ pub(super) fn attach(thread: &Arc<Thread>) {
     });
     RUNNING.set(&*running);
     KEEP.with_borrow_mut(|keep| *keep = Some(running));
+}
+
+/// Has what a first sleep prepares prepared now, while little of the stack is in use: what is touched of it stays
+/// in memory for as long as the thread sleeps.
+#[inline(never)]
+pub(super) fn prepare_to_sleep(thread: &Thread) {
+    let mutex = Mutex::new(());
+    thread.turn.wait_until(&mut mutex.lock(), Instant::now());
 }
 
 /// The opposite of [`attach`].

@@ -56,7 +56,13 @@ pub(super) fn after_fork() {
 
 fn serve(first: Job, stack_size: usize) {
     first();
-    // Made only now: a thousand threads that sleep in their first job need no channels.
+    serve_more(stack_size);
+}
+
+/// Offers the calling OS thread for more jobs until nobody has one.
+// Not inlined: a thousand threads that sleep in their first job need neither the channel nor room for it.
+#[inline(never)]
+fn serve_more(stack_size: usize) {
     let (sender, jobs) = bounded::<Job>(1);
     while park(&sender, stack_size) {
         let Some(job) = next_job(&jobs, &sender) else { return };

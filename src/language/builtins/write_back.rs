@@ -56,7 +56,8 @@ const REMEMBERED: usize = 8;
 
 #[derive(Default)]
 struct Ring {
-    given: [Option<Given>; REMEMBERED],
+    /// Grows to [`REMEMBERED`]: most threads need none, and what is thread-local they all have.
+    given: Vec<Option<Given>>,
     next: usize,
 }
 
@@ -92,9 +93,13 @@ fn given(
 pub(super) fn note(context: &NativeCallContext, container: usize, place: Option<Place>, element: &Dynamic) {
     let Some(given) = given(context, container, place, element) else { return };
     RING.with_borrow_mut(|ring| {
-        let next = ring.next;
-        ring.given[next] = Some(given);
-        ring.next = (next + 1) % REMEMBERED;
+        if ring.given.len() < REMEMBERED {
+            ring.given.push(Some(given));
+        } else {
+            let next = ring.next;
+            ring.given[next] = Some(given);
+            ring.next = (next + 1) % REMEMBERED;
+        }
     });
 }
 

@@ -180,7 +180,7 @@ impl ThreadHandle {
         match body.map(|body| *body) {
             None | Some(Body::Nothing) => Ok(Dynamic::UNIT),
             Some(Body::Native(body)) => body(),
-            Some(Body::Script(mut callable)) => callable.call(),
+            Some(Body::Script(callable)) => callable.call(),
         }
     }
 

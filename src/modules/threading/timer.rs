@@ -18,7 +18,7 @@ fn new(call: &mut Call) -> Outcome<Dynamic> {
     let function = call.required(1)?;
     let args = call.sequence(2)?;
     let keywords: Map = call.mapping(3)?;
-    let mut callable = Callable::new(call.context(), &function, args, keywords)?;
+    let callable = Box::new(Callable::new(call.context(), &function, args, keywords)?);
     let finished = Event::new(call.label("Timer"));
     let site = call.site();
     let cancelled = Arc::clone(&finished);

@@ -167,6 +167,8 @@ impl Gil {
 
     /// Takes the lock for `thread`, the calling thread, and waits for as long as it is taken. False, without the
     /// lock, if the thread was dismissed while it waited and `may_leave` allows for that.
+    // Not inlined, like `release`: what they need of the stack must be free while a thread sleeps between them.
+    #[inline(never)]
     pub(super) fn acquire(&self, thread: &Thread, may_leave: bool) -> bool {
         match &self.lock {
             Lock::Ticks(lock) => lock.acquire(thread, may_leave),
@@ -177,6 +179,7 @@ impl Gil {
 
     /// Gives the lock up because `thread`, the calling thread, is about to block or has finished. A thread that
     /// was dismissed need not have it.
+    #[inline(never)]
     pub(super) fn release(&self, thread: &Thread) {
         match &self.lock {
             Lock::Ticks(lock) => lock.release(thread),
