@@ -11,6 +11,7 @@ mod cells;
 mod channel;
 mod child;
 pub mod codec;
+pub mod connection;
 pub mod family;
 pub mod fork_server;
 mod guard;

@@ -145,6 +145,16 @@ pub enum Until<'a> {
         /// Who calls the wait off.
         closed: &'a Waiter,
     },
+    /// Like [`Until::Ready`], for one that becomes readable only after `bell` was armed. Before that the wait spins
+    /// for a short while.
+    Rung {
+        /// The descriptor; the caller keeps it open.
+        fd: BorrowedFd<'a>,
+        /// What makes it readable.
+        bell: &'a dyn Bell,
+        /// Who calls the wait off.
+        closed: &'a Waiter,
+    },
     /// [`Until::Changed`] with a record of who really sleeps: who changes the word calls [`Sleepers::wake_one`].
     Passed {
         /// The word.
@@ -154,6 +164,18 @@ pub enum Until<'a> {
         /// Who sleeps on it.
         sleepers: &'a Sleepers,
     },
+}
+
+/// Something in shared memory whose change makes a descriptor readable, for those who asked for it.
+pub trait Bell {
+    /// Is there what the caller waits for?
+    fn is_ready(&self) -> bool;
+
+    /// From now on a change makes the descriptor readable. What changed before is to be seen by `is_ready`.
+    fn arm(&self);
+
+    /// The caller waits no longer.
+    fn disarm(&self);
 }
 
 const IDLE: u8 = 0;
@@ -317,6 +339,9 @@ fn block_thread(
         Until::Readable(fd) => poll_fd(running, *fd, PollFlags::IN, None, deadline),
         Until::Writable(fd) => poll_fd(running, *fd, PollFlags::OUT, None, deadline),
         Until::Ready { fd, flags, closed } => poll_fd(running, *fd, *flags, Some(closed), deadline),
+        Until::Rung { fd, bell, closed } => {
+            poll_bell(*bell, |flags| poll_fd(running, *fd, flags, Some(closed), deadline))
+        }
         Until::Changed { word, seen } => {
             spin_on_word(word, *seen);
             sleep_on_word(running, word, *seen, deadline, stuck)
@@ -423,6 +448,23 @@ fn poll_fd(
     };
     thread.parker.lock.lock().polling = None;
     result
+}
+
+/// A short spin until there is what the bell tells of, and then `poll` with the bell armed.
+fn poll_bell(
+    bell: &dyn Bell,
+    poll: impl FnOnce(PollFlags) -> Result<Woken, Interrupt>,
+) -> Result<Woken, Interrupt> {
+    let mut spin = Spin::new();
+    while !bell.is_ready() && spin.once() {}
+    spin.paid();
+    if bell.is_ready() {
+        return Ok(Woken::Notified);
+    }
+    bell.arm();
+    let woken = if bell.is_ready() { Ok(Woken::Notified) } else { poll(PollFlags::IN) };
+    bell.disarm();
+    woken
 }
 
 /// A short spin until `word` is no longer `seen`; false if it still is.
@@ -554,6 +596,10 @@ fn block_foreign(until: &Until<'_>, deadline: Option<Instant>) -> Woken {
         Until::Writable(fd) => return poll_once(&mut [PollFd::new(fd, PollFlags::OUT)], deadline),
         Until::Changed { word, seen } => return wait_for_words(word, *seen, None, deadline, LOOK_AGAIN),
         Until::Ready { fd, flags, .. } => return poll_once(&mut [PollFd::new(fd, *flags)], deadline),
+        Until::Rung { fd, bell, .. } => {
+            let poll = |flags| Ok(poll_once(&mut [PollFd::new(fd, flags)], deadline));
+            return poll_bell(*bell, poll).unwrap_or(Woken::Notified);
+        }
         Until::Passed { word, seen, sleepers } => {
             if spin_on_word(word, *seen) {
                 return Woken::Notified;

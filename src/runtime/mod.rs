@@ -21,7 +21,8 @@ mod tick;
 mod worker;
 
 pub use blocking::{
-    Interrupt, Reason, Resource, Until, Waiter, Woken, block, block_since, detached, sleep_for, wake_word,
+    Bell, Interrupt, Reason, Resource, Until, Waiter, Woken, block, block_since, detached, sleep_for,
+    wake_word,
 };
 pub use deadlock::OnDeadlock;
 pub use gil::{Gil, GilCounters, GilMode};

@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod children;
+pub mod connection;
 mod context;
 mod current;
 pub mod dummy;
@@ -30,7 +31,7 @@ pub fn authkey(realm: &crate::runtime::sync::Arc<Realm>) -> Vec<u8> {
 
 /// The modules of the package.
 pub fn modules() -> Vec<NativeModule> {
-    let mut all = vec![module(), pool::module()];
+    let mut all = vec![module(), connection::module(), pool::module()];
     all.extend(dummy::modules());
     all
 }
@@ -61,5 +62,6 @@ fn module() -> NativeModule {
     module.exceptions();
     queues::define(&mut module);
     synchronize::define(&mut module);
+    connection::define(&mut module);
     module
 }

@@ -1,6 +1,6 @@
 //! `socket`: TCP, UDP and Unix sockets.
 
-mod address;
+pub(crate) mod address;
 mod handle;
 mod methods;
 mod options;
