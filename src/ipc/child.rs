@@ -1,7 +1,7 @@
 //! A child process and its end.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::process::{
@@ -9,13 +9,13 @@ use rustix::process::{
 };
 
 use super::family::{self, End};
-use crate::runtime::sync::Mutex;
+use crate::runtime::sync::{Arc, Mutex};
 use crate::runtime::{Interrupt, Reason, Site, Until, block};
 
 /// A child of this process, which alone waits for it.
 pub struct Child {
     pid: Pid,
-    pidfd: OwnedFd,
+    pidfd: Arc<OwnedFd>,
     exit: Mutex<Option<i32>>,
 }
 
@@ -26,7 +26,7 @@ impl Child {
     /// The system's, when there is no such process or no further descriptor.
     pub fn new(pid: Pid) -> io::Result<Self> {
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Self { pid, pidfd, exit: Mutex::default() })
+        Ok(Self { pid, pidfd: Arc::new(pidfd), exit: Mutex::default() })
     }
 
     /// Its process number.
@@ -35,8 +35,8 @@ impl Child {
     }
 
     /// A descriptor that can be read once the child has ended.
-    pub fn sentinel(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+    pub fn sentinel(&self) -> &Arc<OwnedFd> {
+        &self.pidfd
     }
 
     /// How it ended: its status, or the negative number of the signal that ended it; nothing while it runs. A

@@ -41,7 +41,7 @@ impl From<Failure> for Refusal {
     }
 }
 
-fn answer(key: &[u8], challenge: &[u8]) -> Vec<u8> {
+pub(super) fn answer(key: &[u8], challenge: &[u8]) -> Vec<u8> {
     let mut mac = Hmac::<Md5>::new_from_slice(key).expect("a key of any length will do");
     mac.update(challenge);
     mac.finalize().into_bytes().to_vec()

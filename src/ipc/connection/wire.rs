@@ -87,9 +87,6 @@ impl Parcels {
                         }
                     }
                     self.sort(&bytes[..message.bytes], fds);
-                    if message.bytes < bytes.len() && self.arrived.is_empty() {
-                        return true;
-                    }
                 }
                 Err(Errno::AGAIN) => return true,
                 Err(Errno::INTR) => {}

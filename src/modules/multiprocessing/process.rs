@@ -17,6 +17,7 @@ use crate::language::native::{Call, NativeModule};
 use crate::language::realm::Realm;
 use crate::language::value;
 use crate::language::variables::{to_local, to_shared};
+use crate::modules::os::descriptors;
 use crate::runtime::Site;
 use crate::runtime::sync::{Arc, Mutex};
 
@@ -473,10 +474,9 @@ fn attributes(module: &mut NativeModule) {
             "sentinel",
             "A file descriptor that can be read once the process has ended.",
             |process| {
-                use std::os::fd::AsRawFd;
                 process.check_open()?;
                 match process.child() {
-                    Some(child) => Ok(i64::from(child.sentinel().as_raw_fd()).into()),
+                    Some(child) => Ok(descriptors::lend(child.sentinel()).into()),
                     None => Err(raise("ValueError", "process not started")),
                 }
             },
