@@ -24,6 +24,9 @@ pub(super) fn register(module: &mut NativeModule) {
         .function("getppid()", "The number of the process that started this one.", |_| {
             Ok(i64::from(std::os::unix::process::parent_id()).into())
         })
+        .function("abort()", "Ends the process at once with SIGABRT, as a crash does.", |_| {
+            std::process::abort()
+        })
         .function(
             "_exit(n)",
             "Ends the process at once: no thread is waited for, nothing is cleaned up.",

@@ -108,6 +108,12 @@ impl Socket {
         Ok(Self(Arc::new(Inner { family, kind, protocol, state: Mutex::new(state) })))
     }
 
+    /// A socket that was closed.
+    pub(super) fn closed(family: i32, kind: i32, protocol: i32) -> Self {
+        let state = State { fd: None, timeout: None, waiters: Vec::new() };
+        Self(Arc::new(Inner { family, kind, protocol, state: Mutex::new(state) }))
+    }
+
     /// A socket on a descriptor that came from elsewhere: inherited, or received from another process.
     ///
     /// # Errors

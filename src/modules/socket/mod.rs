@@ -5,6 +5,7 @@ mod handle;
 mod methods;
 mod options;
 mod resolve;
+mod travel;
 
 use std::os::fd::OwnedFd;
 
@@ -117,6 +118,7 @@ pub fn module() -> NativeModule {
         });
     resolve::register(&mut module);
     methods::register(&mut module);
+    crate::ipc::codec::register::<Socket>();
     module
 }
 
