@@ -377,6 +377,7 @@ impl Interpreter {
         let runtime = &self.realm.runtime;
         modules::pool::end_of_program(&self.realm);
         let joined = runtime.join_non_daemons();
+        modules::pool::terminate_pools(&self.realm);
         let children = modules::multiprocessing::at_exit(&self.realm);
         runtime.stop_others();
         modules::pool::begin_run(&self.realm);

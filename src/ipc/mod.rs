@@ -23,7 +23,7 @@ mod waiters;
 
 pub use cells::{CType, Cells, Head as CellsHead};
 pub use channel::{Channel, SendError};
-pub use child::Child;
+pub use child::{Child, die_of_interrupts};
 pub use guard::{Guard, Held};
 pub use monitor::{Attempt, Monitor};
 pub use shared::{Shared, Zeroed, release_all, share_with_fork, unshare};

@@ -9,7 +9,7 @@ use super::exception::{Outcome, raise, shown_name};
 use super::native;
 use super::realm::{self, Realm};
 use super::variables::{to_local, to_shared};
-use crate::runtime::sync::Arc;
+use crate::runtime::sync::{Arc, AtomicU64, Ordering};
 
 /// A script function with what it captured, in the form that threads share.
 #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
@@ -17,8 +17,8 @@ pub struct Function {
     function: Dynamic,
     context: NativeCallContextStore,
     engine: Shared<rhai::Engine>,
-    /// Does the name alone say which function it is?
-    is_plain: bool,
+    /// A number of its own, if the name alone says which function it is; else 0.
+    key: u64,
 }
 
 #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
@@ -30,12 +30,14 @@ impl Function {
     pub fn new(context: &NativeCallContext, function: &Dynamic) -> Outcome<Arc<Self>> {
         let realm = realm::current().ok_or_else(|| raise("RuntimeError", "no interpreter"))?;
         let function = as_function(function)?;
+        static KEYS: AtomicU64 = AtomicU64::new(1);
         let is_plain = is_plain(&realm, &function);
+        let key = if is_plain { KEYS.fetch_add(1, Ordering::Relaxed) } else { 0 };
         Ok(Arc::new(Self {
             function: to_shared(function.into()),
             context: context.store_data(),
             engine: realm.engine().clone(),
-            is_plain,
+            key,
         }))
     }
 
@@ -55,14 +57,14 @@ impl Function {
             return Ok(Arc::clone(last));
         }
         let new = Self::new(context, function)?;
-        if new.is_plain {
+        if new.key > 0 {
             *last = Some(Arc::clone(&new));
         }
         Ok(new)
     }
 
     fn is(&self, context: &NativeCallContext, function: &FnPtr) -> bool {
-        if !self.is_plain || function.is_curried() || *self.fn_name() != *function.fn_name() {
+        if self.key == 0 || function.is_curried() || *self.fn_name() != *function.fn_name() {
             return false;
         }
         let (own, other) = (&self.context.global, context.global_runtime_state());
@@ -71,6 +73,16 @@ impl Function {
             && own.num_imports() == 0
             && other.num_imports() == 0
             && own.source == other.source
+    }
+
+    /// A number that this function has and no other, if its name alone says which it is; else 0.
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// The function as a value, in the form that threads share.
+    pub fn pointer(&self) -> &Dynamic {
+        &self.function
     }
 
     fn fn_name(&self) -> rhai::ImmutableString {

@@ -179,6 +179,12 @@ impl Channel {
         self.state.capacity.load(Ordering::Relaxed)
     }
 
+    /// How many messages were ever received, modulo 2^32. The number of a message is how many were sent before it,
+    /// so all messages of lower numbers have been taken out.
+    pub fn received(&self) -> u32 {
+        self.state.receiving.outer.count.load(Ordering::Acquire)
+    }
+
     /// How many messages it holds at this moment.
     pub fn len(&self) -> usize {
         // Received before sent: never less than nothing.
@@ -248,10 +254,25 @@ impl Channel {
         wait: &Wait,
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, Interrupt> {
+        self.receive_noting(wait, |_| (), read)
+    }
+
+    /// As [`Channel::receive_with`], and tells `note` the message's number *before* it is taken out, so that who
+    /// looks at the note of a receiver that was killed knows which message went with it: the one noted, if
+    /// [`Channel::received`] is beyond it.
+    ///
+    /// # Errors
+    /// [`Interrupt`]; nothing is then taken.
+    pub fn receive_noting<R>(
+        &self,
+        wait: &Wait,
+        note: impl Fn(u32),
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, Interrupt> {
         let state = &*self.state;
         let mut buffer = memory::Buffer::take();
         let attempt = || {
-            Ok::<_, Interrupt>(state.take(|message| {
+            Ok::<_, Interrupt>(state.take_noting(&note, |message| {
                 buffer.clear();
                 memory::append(&mut buffer, message);
             }))
@@ -329,6 +350,10 @@ impl State {
     /// Takes the first message out, one that is not in a block of its own through `read`; fails with the
     /// senders' count when there is none.
     fn take(&self, read: impl FnOnce(&[u8])) -> Result<Received, u32> {
+        self.take_noting(&|_| (), read)
+    }
+
+    fn take_noting(&self, note: &impl Fn(u32), read: impl FnOnce(&[u8])) -> Result<Received, u32> {
         let (sending, receiving) = (&self.sending, &self.receiving);
         let _held = receiving.inner.guard.lock();
         let received = receiving.outer.count.load(Ordering::Relaxed);
@@ -348,6 +373,7 @@ impl State {
             }
             Contents::Block(block) => Some(block),
         };
+        note(received);
         receiving.commit(received, found.behind);
         let left = (found.behind.0 != from.0 && from.0 != 0).then_some(from.0);
         Ok(Received { message, left })

@@ -92,12 +92,14 @@ pub static CLASSES: &[Class] = &[
     of("multiprocessing", "AuthenticationError", "ProcessError"),
     of("multiprocessing", "TimeoutError", "ProcessError"),
     of("multiprocessing.pool", "MaybeEncodingError", "Exception"),
+    of("multiprocessing.pool", "RemoteTraceback", "Exception"),
     of("multiprocessing.managers", "RemoteError", "Exception"),
     of("concurrent.futures", "Error", "Exception"),
     of("concurrent.futures", "CancelledError", "Error"),
     of("concurrent.futures", "BrokenExecutor", "RuntimeError"),
     of("concurrent.futures", "InvalidStateError", "Error"),
     of("concurrent.futures.process", "BrokenProcessPool", "BrokenExecutor"),
+    of("concurrent.futures.process", "_RemoteTraceback", "Exception"),
     of("concurrent.futures.thread", "BrokenThreadPool", "BrokenExecutor"),
 ];
 

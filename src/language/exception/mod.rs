@@ -189,6 +189,11 @@ impl Exception {
         }
     }
 
+    /// Drops the traceback: the exception came from another process, and is about to be raised in this one.
+    pub fn forget_traceback(&self) {
+        *self.0.traceback.lock() = Traceback::default();
+    }
+
     /// The exception that this one was raised from.
     pub fn cause(&self) -> Option<Self> {
         self.0.cause.lock().clone()

@@ -120,7 +120,7 @@ fn begin(
     for (name, value) in named_values(input)? {
         realm.globals.declare(&name, value);
     }
-    Ok((process, Target { function, args, is_run }))
+    Ok((process, Target { function, args, is_run, is_worker: false }))
 }
 
 fn named_values(input: &mut Decoder) -> Outcome<Vec<(ImmutableString, Dynamic)>> {
@@ -225,11 +225,14 @@ fn report(realm: &Arc<Realm>, name: &str, exception: &Exception) {
 fn finish(realm: &Arc<Realm>, status: i32) -> i32 {
     unbind_all();
     let name = super::current::current(realm).name();
+    crate::modules::pool::end_of_program(realm);
     let joined = match realm.runtime.join_non_daemons() {
         Err(Interrupt::KeyboardInterrupt) => Err(raise("KeyboardInterrupt", "")),
         Ok(()) | Err(Interrupt::Stop | Interrupt::StackExhausted | Interrupt::MemoryExhausted) => Ok(()),
     };
+    crate::modules::pool::terminate_pools(realm);
     let ended = joined.and_then(|()| at_exit(realm));
+    crate::modules::pool::begin_run(realm);
     if let Some(report) = realm.runtime.take_deadlock() {
         let _ = realm.stderr.write(&format!("Process {name}: {report}"));
         return 1;

@@ -10,6 +10,7 @@ use crate::language::realm::Realm;
 use crate::language::value;
 use crate::runtime::sync::{Arc, Mutex};
 
+use super::pool::new_process_pool;
 use super::process;
 
 /// How a child begins.
@@ -33,6 +34,15 @@ impl StartMethod {
             Self::Fork => "fork",
             Self::Spawn => "spawn",
             Self::Forkserver => "forkserver",
+        }
+    }
+
+    /// What the names of a context's processes begin with.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::Fork => "Fork",
+            Self::Spawn => "Spawn",
+            Self::Forkserver => "ForkServer",
         }
     }
 
@@ -111,6 +121,24 @@ fn choose(call: &mut Call) -> Outcome<Dynamic> {
     Ok(Dynamic::UNIT)
 }
 
+/// Reads a context or the name of a start method, as in `Pool(context=…)`; nothing for `None`.
+///
+/// # Errors
+/// ValueError for a name that no method has, TypeError for anything else.
+pub fn context_argument(call: &mut Call, index: usize) -> Outcome<Option<StartMethod>> {
+    let Some(given) = call.argument(index).filter(|given| !given.is_unit()) else { return Ok(None) };
+    if let Some(context) = given.read_lock::<Context>() {
+        return Ok(context.method());
+    }
+    match given.read_lock::<rhai::ImmutableString>() {
+        Some(name) => method_named(&name).map(Some),
+        None => {
+            let shown = value::repr(&given);
+            Err(raise("TypeError", format!("a context is what get_context() returns, not {shown}")))
+        }
+    }
+}
+
 pub(super) fn define(module: &mut NativeModule) {
     module
         .handle::<Context>()
@@ -156,5 +184,10 @@ pub(super) fn define(module: &mut NativeModule) {
             process::SIGNATURE,
             "A process that begins by the context's method.",
             |context, call| process::construct(call, context.method()),
+        )
+        .method::<Context, _>(
+            "Pool(processes=None, initializer=None, initargs=(), maxtasksperchild=None)",
+            "A pool whose processes begin by the context's method.",
+            |context, call| new_process_pool(call, context.method()),
         );
 }

@@ -10,7 +10,7 @@ use super::children::Children;
 use super::context::{StartMethod, start_method};
 use super::current::current;
 use super::process::{ProcessHandle, Target};
-use super::snapshot::reachable;
+use super::snapshot::{reachable, reachable_by_all};
 use crate::ipc::Child;
 use crate::ipc::codec::{Encoder, Purpose};
 use crate::ipc::fork_server::ForkServer;
@@ -128,6 +128,8 @@ fn encode(
     roots.extend(target.args.iter().cloned());
     roots.extend(process.attributes().into_iter().map(|(_, value)| value));
     let globals = match method {
+        // Which functions a pool's worker is to call is not known yet.
+        StartMethod::Fork if target.is_worker => reachable_by_all(realm, &roots),
         StartMethod::Fork => reachable(realm, &roots),
         StartMethod::Forkserver | StartMethod::Spawn => Vec::new(),
     };
@@ -209,4 +211,5 @@ fn encode_surroundings(realm: &Arc<Realm>, out: &mut Encoder) {
 pub fn after_fork(realm: &Realm) {
     realm.extension::<Launcher>().forget();
     realm.extension::<Children>().forget();
+    crate::modules::pool::forget(realm);
 }

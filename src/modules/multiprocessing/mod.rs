@@ -12,6 +12,7 @@ mod process;
 pub mod queues;
 mod snapshot;
 mod synchronize;
+pub mod workers;
 
 use rhai::Dynamic;
 
@@ -20,7 +21,7 @@ use crate::language::native::NativeModule;
 use crate::language::realm::Realm;
 
 pub use children::at_exit;
-pub use context::{StartMethod, set_start_method};
+pub use context::{StartMethod, context_argument, set_start_method};
 pub use launch::{after_fork, anticipate, fork_server_pid};
 pub use process::ProcessHandle;
 
@@ -41,6 +42,8 @@ fn module() -> NativeModule {
     process::define(&mut module);
     context::define(&mut module);
     bootstrap::define(&mut module);
+    workers::define(&mut module);
+    pool::define_in_package(&mut module);
     module
         .class("current_process()", "The object of the process that runs.", |call| {
             Ok(Dynamic::from(current::current(&call.realm())))

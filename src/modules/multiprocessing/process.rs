@@ -29,6 +29,8 @@ pub(super) struct Target {
     pub(super) args: Vec<Dynamic>,
     /// The function stands for a subclass's `run`, and `this` in it is the process.
     pub(super) is_run: bool,
+    /// The process will be told later what else to call.
+    pub(super) is_worker: bool,
 }
 
 /// How far a process has come.
@@ -100,10 +102,11 @@ fn pid_of(child: &Child) -> u32 {
     child.pid().as_raw_nonzero().get().unsigned_abs()
 }
 
-fn signal_name(signal: Signal) -> String {
-    // `Signal::TERM` prints as `Signal::TERM` or `TERM`, depending on the version.
+pub(super) fn signal_name(signal: Signal) -> String {
+    // `Signal::TERM` prints with its name inside of something that depends on the version.
     let shown = format!("{signal:?}");
-    let name = shown.rsplit("::").next().unwrap_or(&shown);
+    let name = shown.split(|c: char| !c.is_ascii_alphanumeric()).rfind(|part| !part.is_empty());
+    let name = name.unwrap_or(&shown);
     if name.starts_with("SIG") { name.to_string() } else { format!("SIG{}", name.to_uppercase()) }
 }
 
@@ -168,6 +171,12 @@ impl ProcessHandle {
     /// The process's name.
     pub fn name(&self) -> String {
         self.0.name.lock().clone()
+    }
+
+    /// Changes the name.
+    pub(super) fn rename(&self, change: impl FnOnce(&str) -> String) {
+        let mut name = self.0.name.lock();
+        *name = change(&name);
     }
 
     /// Is it ended with its parent instead of waited for?
@@ -381,7 +390,7 @@ pub(super) fn construct(call: &mut Call, method: Option<StartMethod>) -> Outcome
                 false => apply_keywords(&realm.functions, &function, args, keywords)?,
             };
             let args = args.into_iter().map(Dynamic::flatten).collect();
-            Target { function: Some(to_shared(function.into())), args, is_run }
+            Target { function: Some(to_shared(function.into())), args, is_run, is_worker: false }
         }
     };
     Ok(Dynamic::from(ProcessHandle::new(&realm, name, daemon.or(inherited), method, target)))

@@ -88,9 +88,21 @@ fn functions_in(value: &Dynamic, depth: usize, found: &mut Vec<ImmutableString>)
 
 /// The module-level variables that a call of what is in `roots` can reach, with their values.
 pub(super) fn reachable(realm: &Realm, roots: &[Dynamic]) -> Vec<(ImmutableString, Dynamic)> {
+    reachable_from(realm, roots, Vec::new())
+}
+
+/// The module-level variables that any function of the program can reach, or what is in `roots`.
+pub(super) fn reachable_by_all(realm: &Realm, roots: &[Dynamic]) -> Vec<(ImmutableString, Dynamic)> {
+    reachable_from(realm, roots, mentions(realm).keys().cloned().collect())
+}
+
+fn reachable_from(
+    realm: &Realm,
+    roots: &[Dynamic],
+    mut pending: Vec<ImmutableString>,
+) -> Vec<(ImmutableString, Dynamic)> {
     let mentions = mentions(realm);
     let mut globals: HashMap<ImmutableString, Dynamic> = realm.globals.snapshot().into_iter().collect();
-    let mut pending = Vec::new();
     roots.iter().for_each(|root| functions_in(root, DEPTH, &mut pending));
     let mut seen: HashSet<ImmutableString> = HashSet::new();
     let mut reached = Vec::new();

@@ -7,54 +7,14 @@ use std::sync::Weak;
 use rhai::Dynamic;
 
 use super::job::Job;
-use super::loss::Losses;
+use super::program::close_at_end;
+use super::workforce::{Plan, Refused, Staffing, Workforce};
 use crate::language::exception::{Class, Exception, Outcome, exception_of, interrupted, is_stop};
-use crate::language::function::Function;
 use crate::language::realm::Realm;
+use crate::language::variables::synchronise;
 use crate::modules::threading::{ThreadHandle, report_uncaught};
-use crate::runtime::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::runtime::sync::Arc;
 use crate::runtime::{self, Interrupt, Monitor, Reason, Resource, Site, Wait, WaitQueue};
-
-/// When workers are started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Staffing {
-    /// When a job comes and nobody is idle. The end of the program waits for them.
-    OnDemand,
-    /// All at the beginning; one that ends is replaced. They are daemons.
-    Fixed,
-}
-
-/// What every worker calls first.
-pub struct Initializer {
-    /// The function.
-    pub function: Arc<Function>,
-    /// Its arguments.
-    pub args: Vec<Dynamic>,
-}
-
-/// How a crew works.
-pub struct Plan {
-    /// What reports call the crew; on demand the beginning of the workers' names.
-    pub name: Arc<str>,
-    /// How many workers there are at most.
-    pub workers: usize,
-    /// When they are started.
-    pub staffing: Staffing,
-    /// What each calls first.
-    pub initializer: Option<Initializer>,
-    /// After how many jobs a worker is replaced; never if `None`.
-    pub most_jobs: Option<u64>,
-}
-
-/// Why a crew takes no more jobs.
-pub enum Refused {
-    /// It was closed.
-    Closed,
-    /// Its workers cannot begin.
-    Broken(Exception),
-    /// The system has no room for a worker.
-    NoWorker(Box<rhai::EvalAltResult>),
-}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
@@ -120,7 +80,7 @@ impl Crew {
         let (staffing, workers) = (plan.staffing, plan.workers);
         let crew = Arc::new(Self { realm: Arc::downgrade(realm), plan, state: Monitor::default() });
         match staffing {
-            Staffing::OnDemand => realm.extension::<Crews>().add(&crew),
+            Staffing::OnDemand => close_at_end(realm, &(Arc::clone(&crew) as Arc<dyn Workforce>)),
             Staffing::Fixed => {
                 for number in 0..workers {
                     let presence = crew.presence(&mut crew.state.enter());
@@ -132,64 +92,6 @@ impl Crew {
             }
         }
         Ok(crew)
-    }
-
-    /// How it works.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// How many workers are alive.
-    pub fn size(&self) -> usize {
-        self.state.enter().alive
-    }
-
-    /// Hands in jobs. Blocks only until the workers that this starts have taken their first step.
-    ///
-    /// # Errors
-    /// [`Refused`]; the jobs are then dropped without a word to their tickets.
-    pub fn submit(self: &Arc<Self>, jobs: Vec<Job>, site: Site) -> Result<(), Refused> {
-        let count = jobs.len();
-        let mut state = self.state.enter();
-        if let Some(exception) = &state.broken {
-            return Err(Refused::Broken(exception.clone()));
-        }
-        if state.phase != Phase::Open {
-            return Err(Refused::Closed);
-        }
-        state.jobs.extend(jobs);
-        state.vacant.wake(count);
-        if self.plan.staffing == Staffing::Fixed {
-            return Ok(());
-        }
-        for _ in 0..count {
-            if state.idle > 0 {
-                state.idle -= 1;
-                continue;
-            }
-            if state.started == self.plan.workers {
-                break;
-            }
-            let Some(realm) = self.realm.upgrade() else { break };
-            let number = state.started;
-            state.started += 1;
-            let presence = self.presence(&mut state);
-            drop(state);
-            let started = self.start_worker(&realm, presence, number, site);
-            state = self.state.enter();
-            if let Err(error) = started {
-                state.started -= 1;
-                // Those that there are will do it.
-                if state.alive > 0 {
-                    break;
-                }
-                let jobs = std::mem::take(&mut state.jobs);
-                drop(state);
-                drop(jobs);
-                return Err(Refused::NoWorker(error));
-            }
-        }
-        Ok(())
     }
 
     /// Counts one more worker as alive.
@@ -220,7 +122,9 @@ impl Crew {
     fn serve(self: &Arc<Self>) -> Outcome<()> {
         let Some(worker) = runtime::current() else { return Ok(()) };
         if let Some(initializer) = &self.plan.initializer {
-            match initializer.function.call(initializer.args.clone()) {
+            let result = initializer.function.call(initializer.args.clone());
+            synchronise();
+            match result {
                 Ok(_) => self.state.enter().failures = 0,
                 Err(error) if is_stop(&error) => return Err(error),
                 Err(error) => return self.initializer_failed(error),
@@ -309,9 +213,62 @@ impl Crew {
             job.ticket.abandon(job.part, Some(reason));
         }
     }
+}
 
-    /// Takes no more jobs; the workers end when those that wait are done.
-    pub fn close(&self) {
+impl Workforce for Crew {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn size(&self) -> usize {
+        self.state.enter().alive
+    }
+
+    fn submit(self: Arc<Self>, jobs: Vec<Job>, site: Site) -> Result<(), Refused> {
+        let count = jobs.len();
+        let mut state = self.state.enter();
+        if let Some(exception) = &state.broken {
+            return Err(Refused::Broken(exception.clone()));
+        }
+        if state.phase != Phase::Open {
+            return Err(Refused::Closed);
+        }
+        state.jobs.extend(jobs);
+        state.vacant.wake(count);
+        if self.plan.staffing == Staffing::Fixed {
+            return Ok(());
+        }
+        for _ in 0..count {
+            if state.idle > 0 {
+                state.idle -= 1;
+                continue;
+            }
+            if state.started == self.plan.workers {
+                break;
+            }
+            let Some(realm) = self.realm.upgrade() else { break };
+            let number = state.started;
+            state.started += 1;
+            let presence = self.presence(&mut state);
+            drop(state);
+            let started = self.start_worker(&realm, presence, number, site);
+            state = self.state.enter();
+            if let Err(error) = started {
+                state.started -= 1;
+                // Those that there are will do it.
+                if state.alive > 0 {
+                    break;
+                }
+                let jobs = std::mem::take(&mut state.jobs);
+                drop(state);
+                drop(jobs);
+                return Err(Refused::Failed(error));
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&self) {
         let mut state = self.state.enter();
         if state.phase == Phase::Open {
             state.phase = Phase::Closed;
@@ -319,13 +276,14 @@ impl Crew {
         state.vacant.wake_all();
     }
 
-    /// Takes the jobs that nobody has begun out of the queue.
-    pub fn take_jobs(&self) -> VecDeque<Job> {
-        std::mem::take(&mut self.state.enter().jobs)
+    fn cancel_waiting(&self) {
+        let jobs = std::mem::take(&mut self.state.enter().jobs);
+        for job in jobs {
+            job.ticket.abandon(job.part, None);
+        }
     }
 
-    /// Takes no more jobs and drops those that wait; a worker ends when its job is done.
-    pub fn terminate(&self) {
+    fn terminate(&self) {
         let jobs = {
             let mut state = self.state.enter();
             state.phase = Phase::Terminated;
@@ -337,27 +295,28 @@ impl Crew {
         }
     }
 
-    /// Blocks until all workers have ended, which they do once the crew is closed.
-    ///
-    /// # Errors
-    /// An interrupt.
-    pub fn join(&self, site: Site) -> Result<(), Interrupt> {
+    fn ends_at_once(&self) -> bool {
+        false
+    }
+
+    fn join(&self, site: Site) -> Outcome<()> {
         let wait = Wait::forever(site);
-        self.state.wait_until(
-            &wait,
-            || Reason::Resource(Arc::new(Departure(Arc::clone(&self.plan.name)))),
-            |state| &mut state.gone,
-            |state| (state.alive == 0).then_some(()),
-        )?;
+        self.state
+            .wait_until(
+                &wait,
+                || Reason::Resource(Arc::new(Departure(Arc::clone(&self.plan.name)))),
+                |state| &mut state.gone,
+                |state| (state.alive == 0).then_some(()),
+            )
+            .map_err(interrupted)?;
         let workers = std::mem::take(&mut self.state.enter().workers);
         for worker in workers {
-            worker.record().runtime().join(worker.record(), &wait)?;
+            worker.record().runtime().join(worker.record(), &wait).map_err(interrupted)?;
         }
         Ok(())
     }
 
-    /// Is the calling thread one of the crew's workers?
-    pub fn has_current_worker(&self) -> bool {
+    fn has_current_worker(&self) -> bool {
         SERVED.get() == std::ptr::from_ref(self) as usize
     }
 }
@@ -378,39 +337,4 @@ impl Drop for Presence {
             state.gone.wake_all();
         }
     }
-}
-
-/// The crews that the end of the program waits for.
-#[derive(Default)]
-struct Crews {
-    all: Mutex<Vec<Weak<Crew>>>,
-    shutting_down: AtomicBool,
-}
-
-impl Crews {
-    fn add(&self, crew: &Arc<Crew>) {
-        let mut all = self.all.lock();
-        all.retain(|crew| crew.strong_count() > 0);
-        all.push(Arc::downgrade(crew));
-    }
-}
-
-/// Is the program at its end, so that nothing more can be handed in?
-pub fn is_shutting_down(realm: &Realm) -> bool {
-    realm.extension::<Crews>().shutting_down.load(Ordering::Relaxed)
-}
-
-/// The end of the main script: crews take no more jobs, and their idle workers end. Whoever joins the threads
-/// that are left thereby waits for the jobs that are.
-pub fn end_of_program(realm: &Realm) {
-    let crews = realm.extension::<Crews>();
-    crews.shutting_down.store(true, Ordering::Relaxed);
-    let all = std::mem::take(&mut *crews.all.lock());
-    all.iter().filter_map(Weak::upgrade).for_each(|crew| crew.close());
-}
-
-/// All threads are over: tells of exceptions that nobody fetched, and lets another run begin.
-pub fn begin_run(realm: &Realm) {
-    realm.extension::<Losses>().tell_all();
-    realm.extension::<Crews>().shutting_down.store(false, Ordering::Relaxed);
 }

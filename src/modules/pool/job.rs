@@ -33,8 +33,9 @@ pub type Answer = Result<Reply, Exception>;
 
 /// Who waits for a job, or for several of one call of `map`.
 pub trait Ticket: Send + Sync {
-    /// A worker is about to run the job. False if it was cancelled, and then nothing more is heard of it.
-    fn begin(&self, worker: &Arc<Thread>) -> bool;
+    /// A worker is about to run the job: a thread, or a process. False if it was cancelled, and then nothing more
+    /// is heard of it.
+    fn begin(&self, worker: Option<&Arc<Thread>>) -> bool;
 
     /// The job is done, on the thread that ran it.
     fn finish(&self, part: usize, answer: Answer);
@@ -61,7 +62,7 @@ impl Job {
     /// # Errors
     /// Only that the thread must stop; nobody is told then.
     pub fn run(self, worker: &Arc<Thread>) -> Outcome<()> {
-        if !self.ticket.begin(worker) {
+        if !self.ticket.begin(Some(worker)) {
             return Ok(());
         }
         let calls = self.calls;
@@ -80,7 +81,11 @@ impl Job {
     }
 }
 
-fn answer(function: &Function, calls: Calls) -> Outcome<Reply> {
+/// Makes the calls of a job on the calling thread.
+///
+/// # Errors
+/// What the first call raises that does.
+pub fn answer(function: &Function, calls: Calls) -> Outcome<Reply> {
     let mut function = function.local();
     match calls {
         Calls::One(args) => call(&mut function, args).map(Reply::One),

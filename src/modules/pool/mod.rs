@@ -2,17 +2,23 @@
 //! them, and exceptions that nobody fetched.
 //!
 //! This is no Python module, but it needs threads as scripts see them, so it stands beside those that are.
-//! Python's two kinds of pool are faces of it: each makes [`Job`]s, hands them to a [`Crew`], and is told by
-//! way of a [`Ticket`] how they went. They differ in when workers are started ([`Staffing`]) and in what they
+//! Python's two kinds of pool are faces of it: each makes [`Job`]s, hands them to a [`Workforce`], of threads or of
+//! processes, and is told by way of a [`Ticket`] how they went. They differ in when workers are started ([`Staffing`]) and in what they
 //! make of the answers.
 
 mod crew;
 mod job;
 mod loss;
+mod program;
+mod workforce;
 
-pub use crew::{Crew, Initializer, Plan, Refused, Staffing, begin_run, end_of_program, is_shutting_down};
-pub use job::{Answer, Calls, Job, Reply, Ticket, outgoing};
+pub use crew::Crew;
+pub use job::{Answer, Calls, Job, Reply, Ticket, answer, outgoing};
 pub use loss::{Losses, Told};
+pub use program::{
+    begin_run, close_at_end, end_of_program, forget, is_shutting_down, terminate_at_end, terminate_pools,
+};
+pub use workforce::{Initializer, Plan, Refused, Staffing, Workforce};
 
 use std::fmt;
 

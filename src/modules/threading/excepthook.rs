@@ -38,7 +38,7 @@ pub fn report_uncaught(realm: &Realm, heading: &str, exception: &Exception) {
 }
 
 /// The traceback, those of its causes first, and the last line.
-fn render(realm: &Realm, exception: &Exception) -> String {
+pub fn render(realm: &Realm, exception: &Exception) -> String {
     let mut text = String::new();
     if let Some(cause) = exception.cause() {
         text = render(realm, &cause);

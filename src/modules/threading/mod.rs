@@ -13,7 +13,7 @@ mod timer;
 
 use crate::language::native::NativeModule;
 
-pub use excepthook::report_uncaught;
+pub use excepthook::{render as render_exception, report_uncaught};
 pub use local::forget_locals;
 pub use lock::{LockHandle, RLockHandle};
 pub use thread::{ThreadHandle, new_dummy_process};

@@ -1,4 +1,4 @@
-//! `ThreadPoolExecutor`.
+//! What all executors do: they make jobs of calls and futures of jobs.
 
 use std::collections::VecDeque;
 
@@ -7,23 +7,21 @@ use rhai::{Dynamic, EvalAltResult};
 use super::api::FutureHandle;
 use super::future::{Future, Task};
 use crate::language::builtins::iterate;
-use crate::language::exception::{Outcome, interrupted, raise};
+use crate::language::exception::{Outcome, raise};
 use crate::language::function::Function;
 use crate::language::generator::{Generator, Items};
 use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
-use crate::language::variables::synchronise;
-use crate::modules::pool::{
-    self, Calls, Crew, Job, Origin, Plan, Refused, Staffing, Told, cpu_count, outgoing,
-};
-use crate::runtime::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::language::variables::{synchronise, to_local};
+use crate::modules::pool::{self, Calls, Job, Origin, Refused, Told, Workforce, outgoing};
+use crate::runtime::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::runtime::{Site, Wait};
 
-/// How many workers CPython starts at most if nothing is said.
-const MOST_BY_DEFAULT: usize = 32;
-
-struct Executor {
-    crew: Arc<Crew>,
+/// An executor.
+pub struct Executor {
+    crew: Arc<dyn Workforce>,
+    /// Does it cost much to give a job to a worker, so that `map` makes chunks?
+    makes_chunks: bool,
     last: Mutex<Option<Arc<Function>>>,
 }
 
@@ -35,19 +33,9 @@ impl Drop for Executor {
 }
 
 /// A script's reference to an executor.
-#[derive(Clone)]
-struct ExecutorHandle(Arc<Executor>);
-
-impl Handle for ExecutorHandle {
-    const NAME: &'static str = "ThreadPoolExecutor";
-
-    fn identity(&self) -> usize {
-        Arc::as_ptr(&self.0) as usize
-    }
-
-    fn repr(&self) -> String {
-        format!("<concurrent.futures.thread.ThreadPoolExecutor object at {:#x}>", self.identity())
-    }
+pub trait ExecutorHandle: Handle {
+    /// The executor.
+    fn executor(&self) -> &Arc<Executor>;
 }
 
 /// The abstract base class, which CPython lets one make and not use.
@@ -62,42 +50,27 @@ impl Handle for AbstractExecutor {
     }
 }
 
-/// How many executors got a name of their own.
-#[derive(Default)]
-struct Unnamed(AtomicU64);
-
-fn new(call: &mut Call) -> Outcome<Dynamic> {
-    let workers = match call.argument(0).filter(|n| !n.is_unit()) {
-        None => MOST_BY_DEFAULT.min(cpu_count() + 4),
-        Some(n) => {
-            let n = n.as_int().map_err(|kind| {
-                raise(
-                    "TypeError",
-                    format!("ThreadPoolExecutor(): 'max_workers' must be an integer, not {kind}"),
-                )
-            })?;
-            usize::try_from(n)
-                .ok()
-                .filter(|n| *n > 0)
-                .ok_or_else(|| raise("ValueError", "max_workers must be greater than 0"))?
-        }
-    };
-    let realm = call.realm();
-    let prefix = call.optional_text(1)?.filter(|prefix| !prefix.is_empty());
-    let initializer = pool::initializer(call, 2, "initializer must be a callable")?;
-    let name = match prefix {
-        Some(prefix) => prefix.as_str().into(),
-        None => {
-            let number = realm.extension::<Unnamed>().0.fetch_add(1, Ordering::Relaxed);
-            format!("ThreadPoolExecutor-{number}").into()
-        }
-    };
-    let plan = Plan { name, workers, staffing: Staffing::OnDemand, initializer, most_jobs: None };
-    let crew = Crew::new(&realm, plan, call.site())?;
-    Ok(Dynamic::from(ExecutorHandle(Arc::new(Executor { crew, last: Mutex::default() }))))
+/// Reads `max_workers`, the first parameter; nothing for `None`.
+///
+/// # Errors
+/// ValueError for less than one.
+pub fn max_workers(call: &mut Call) -> Outcome<Option<usize>> {
+    let Some(n) = call.argument(0).filter(|n| !n.is_unit()) else { return Ok(None) };
+    let n = n
+        .as_int()
+        .map_err(|kind| raise("TypeError", format!("'max_workers' must be an integer, not {kind}")))?;
+    match usize::try_from(n) {
+        Ok(n) if n > 0 => Ok(Some(n)),
+        _ => Err(raise("ValueError", "max_workers must be greater than 0")),
+    }
 }
 
 impl Executor {
+    /// An executor whose workers are `crew`.
+    pub fn new(crew: Arc<dyn Workforce>, makes_chunks: bool) -> Arc<Self> {
+        Arc::new(Self { crew, makes_chunks, last: Mutex::default() })
+    }
+
     fn origin(&self, function: &Function, site: Site) -> Origin {
         let plan = self.crew.plan();
         Origin { function: function.name().into(), site, crew: Arc::clone(&plan.name), workers: plan.workers }
@@ -114,7 +87,7 @@ impl Executor {
                 raise("RuntimeError", "cannot schedule new futures after interpreter shutdown")
             }
             Refused::Closed => raise("RuntimeError", "cannot schedule new futures after shutdown"),
-            Refused::NoWorker(error) => error,
+            Refused::Failed(error) => error,
         }
     }
 
@@ -140,33 +113,44 @@ impl Executor {
         let future = Future::new(&call.realm(), Some(self.origin(&function, site)), Told::default());
         let ticket = Arc::new(Task(Arc::clone(&future)));
         let job = Job { function, calls: Calls::One(args), part: 0, ticket };
-        self.crew.submit(vec![job], site).map_err(|refused| Self::refused(call, refused))?;
+        Arc::clone(&self.crew).submit(vec![job], site).map_err(|refused| Self::refused(call, refused))?;
         Ok(Dynamic::from(FutureHandle(future)))
     }
 
     fn map(&self, call: &mut Call) -> Outcome<Dynamic> {
         let function = call.required(0)?;
         let timeout = call.seconds(1)?;
-        // Threads gain nothing by chunks; CPython ignores it here, too.
-        let _chunksize = call.int_or(2, 1)?;
+        let chunksize = call.int_or(2, 1)?;
+        // Threads gain nothing by chunks; CPython does not even look at the number there.
+        let chunksize = match usize::try_from(chunksize) {
+            _ if !self.makes_chunks => 1,
+            Ok(size) if size > 0 => size,
+            _ => return Err(raise("ValueError", "chunksize must be >= 1.")),
+        };
         let wait = call.wait_for(timeout);
         let iterables = call.rest(1);
         let function = self.function(call, &function)?;
-        let calls = zip(call, iterables)?;
+        let mut calls = zip(call, iterables)?.into_iter().peekable();
         synchronise();
         let (site, realm, told) = (call.site(), call.realm(), Told::default());
         let origin = self.origin(&function, site);
-        let mut futures = VecDeque::with_capacity(calls.len());
-        let mut jobs = Vec::with_capacity(calls.len());
-        for args in calls {
+        let mut futures = VecDeque::with_capacity(calls.len().div_ceil(chunksize));
+        let mut jobs = Vec::with_capacity(futures.capacity());
+        while calls.peek().is_some() {
+            let calls = match chunksize {
+                1 => Calls::One(calls.next().unwrap_or_default()),
+                _ => Calls::Star(calls.by_ref().take(chunksize).collect()),
+            };
             let future = Future::new(&realm, Some(origin.clone()), told.clone());
             let ticket = Arc::new(Task(Arc::clone(&future)));
-            jobs.push(Job { function: Arc::clone(&function), calls: Calls::One(args), part: 0, ticket });
+            jobs.push(Job { function: Arc::clone(&function), calls, part: 0, ticket });
             futures.push_back(future);
         }
-        self.crew.submit(jobs, site).map_err(|refused| Self::refused(call, refused))?;
+        Arc::clone(&self.crew).submit(jobs, site).map_err(|refused| Self::refused(call, refused))?;
         Ok(Dynamic::from(Generator::new(Results {
             futures: Mutex::new(futures),
+            chunk: Mutex::default(),
+            is_chunked: chunksize > 1,
             wait,
             begun: AtomicBool::new(false),
         })))
@@ -175,16 +159,14 @@ impl Executor {
     fn shutdown(&self, wait: bool, cancel_futures: bool, site: Site) -> Outcome<Dynamic> {
         synchronise();
         if cancel_futures {
-            for job in self.crew.take_jobs() {
-                job.ticket.abandon(job.part, None);
-            }
+            self.crew.cancel_waiting();
         }
         self.crew.close();
         if wait {
             if self.crew.has_current_worker() {
                 return Err(raise("RuntimeError", "cannot join current thread"));
             }
-            self.crew.join(site).map_err(interrupted)?;
+            self.crew.join(site)?;
         }
         Ok(Dynamic::UNIT)
     }
@@ -203,6 +185,9 @@ fn zip(call: &Call, iterables: Vec<Dynamic>) -> Outcome<Vec<Vec<Dynamic>>> {
 /// The results of `map`, in order.
 struct Results {
     futures: Mutex<VecDeque<Arc<Future>>>,
+    /// What is left of the last chunk.
+    chunk: Mutex<VecDeque<Dynamic>>,
+    is_chunked: bool,
     wait: Wait,
     /// Has anybody asked for a result?
     begun: AtomicBool,
@@ -225,9 +210,17 @@ impl Items for Results {
 
     fn next(&self, site: Site) -> Outcome<Option<Dynamic>> {
         self.begun.store(true, Ordering::Relaxed);
+        if let Some(value) = self.chunk.lock().pop_front() {
+            return Ok(Some(to_local(value)));
+        }
         let Some(future) = self.futures.lock().pop_front() else { return Ok(None) };
         let wait = Wait { site, ..self.wait.clone() };
         match future.result(&wait) {
+            Ok(values) if self.is_chunked => {
+                let mut chunk = self.chunk.lock();
+                chunk.extend(values.into_array().unwrap_or_default());
+                Ok(chunk.pop_front().map(to_local))
+            }
             Ok(value) => Ok(Some(value)),
             Err(error) => {
                 future.cancel();
@@ -247,44 +240,38 @@ impl Drop for Results {
     }
 }
 
-pub(super) fn define(module: &mut NativeModule) {
+/// Defines the methods of a class of executors.
+pub fn define<H: ExecutorHandle>(module: &mut NativeModule) {
     module
-        .handle::<ExecutorHandle>()
-        .class(
-            "ThreadPoolExecutor(max_workers=None, thread_name_prefix='', initializer=None, initargs=())",
-            "Threads that make calls; they are started when they are needed and wait for more.",
-            new,
-        )
-        .method::<ExecutorHandle, _>(
+        .handle::<H>()
+        .method::<H, _>(
             "submit(fn, *args, **kwargs)",
             "Has fn(*args, **kwargs) called and returns a Future.",
-            |executor, call| executor.0.submit(call),
+            |executor, call| executor.executor().submit(call),
         )
-        .method::<ExecutorHandle, _>(
+        .method::<H, _>(
             "map(fn, *iterables, timeout=None, chunksize=1)",
             "Has fn called with the items of the iterables; an iterator over the results in their order.",
-            |executor, call| executor.0.map(call),
+            |executor, call| executor.executor().map(call),
         )
-        .method::<ExecutorHandle, _>(
+        .method::<H, _>(
             "shutdown(wait=True, cancel_futures=False)",
             "Takes no more calls; waits for those that there are, or cancels those that have not begun.",
             |executor, call| {
                 let (wait, cancel_futures) = (call.bool_or(0, true), call.bool_or(1, false));
-                executor.0.shutdown(wait, cancel_futures, call.site())
+                executor.executor().shutdown(wait, cancel_futures, call.site())
             },
         )
-        .method::<ExecutorHandle, _>("__enter__()", "What `with` does first: nothing.", |executor, _| {
+        .method::<H, _>("__enter__()", "What `with` does first: nothing.", |executor, _| {
             Ok(Dynamic::from(executor.clone()))
         })
-        .method::<ExecutorHandle, _>(
-            "__exit__(error=None)",
-            "What `with` does last: shutdown().",
-            |executor, call| executor.0.shutdown(true, false, call.site()),
-        );
-    define_abstract(module);
+        .method::<H, _>("__exit__(error=None)", "What `with` does last: shutdown().", |executor, call| {
+            executor.executor().shutdown(true, false, call.site())
+        });
 }
 
-fn define_abstract(module: &mut NativeModule) {
+/// Defines the class that all executors derive from.
+pub fn define_abstract(module: &mut NativeModule) {
     module
         .handle::<AbstractExecutor>()
         .class("Executor()", "What all executors have in common; use one of them.", |_| {

@@ -325,8 +325,8 @@ fn end_of(state: &State) -> Option<End> {
 pub struct Task(pub Arc<Future>);
 
 impl Ticket for Task {
-    fn begin(&self, worker: &Arc<Thread>) -> bool {
-        self.0.set_running_or_notify_cancel(Some(worker)).unwrap_or(false)
+    fn begin(&self, worker: Option<&Arc<Thread>>) -> bool {
+        self.0.set_running_or_notify_cancel(worker).unwrap_or(false)
     }
 
     fn finish(&self, _: usize, answer: Answer) {

@@ -3,6 +3,8 @@
 mod api;
 mod executor;
 mod future;
+mod process;
+mod thread;
 mod waiting;
 
 use crate::language::exception::Class;
@@ -16,7 +18,9 @@ pub use future::Future;
 pub fn modules() -> Vec<NativeModule> {
     let mut module = NativeModule::new("concurrent.futures");
     api::define(&mut module);
-    executor::define(&mut module);
+    executor::define_abstract(&mut module);
+    thread::define(&mut module);
+    process::define(&mut module);
     waiting::define(&mut module);
     module.exceptions();
     // The builtin class under the name that it had as one of this module's.

@@ -9,13 +9,13 @@ use super::imap::{self, Results, ResultsHandle};
 use super::progress::Progress;
 use super::result::{self, AsyncResult, Callbacks, Request, ResultHandle};
 use crate::language::builtins::iterate;
-use crate::language::exception::{Outcome, interrupted, raise};
+use crate::language::exception::{Outcome, raise};
 use crate::language::function::Function;
 use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
 use crate::language::value;
 use crate::language::variables::synchronise;
-use crate::modules::pool::{Calls, Crew, Job, Origin, Refused, outgoing};
+use crate::modules::pool::{Calls, Job, Origin, Refused, Workforce, outgoing};
 use crate::runtime::sync::{Arc, Mutex};
 use crate::runtime::{Site, Wait};
 
@@ -28,7 +28,7 @@ enum Stage {
 
 /// A pool.
 pub struct Pool {
-    crew: Arc<Crew>,
+    crew: Arc<dyn Workforce>,
     handler: Arc<Handler>,
     stage: Mutex<Stage>,
     last: Mutex<Option<Arc<Function>>>,
@@ -58,7 +58,7 @@ enum Items {
 
 impl Pool {
     /// A pool whose workers are `crew`.
-    pub fn new(crew: Arc<Crew>) -> Arc<Self> {
+    pub fn new(crew: Arc<dyn Workforce>) -> Arc<Self> {
         let (handler, stage) = (Arc::default(), Mutex::new(Stage::Run));
         Arc::new(Self { crew, handler, stage, last: Mutex::default() })
     }
@@ -97,10 +97,10 @@ impl Pool {
     }
 
     fn submit(self: &Arc<Self>, jobs: Vec<Job>, site: Site) -> Outcome<()> {
-        self.crew.submit(jobs, site).map_err(|refused| match refused {
+        Arc::clone(&self.crew).submit(jobs, site).map_err(|refused| match refused {
             Refused::Closed => raise("ValueError", "Pool not running"),
             Refused::Broken(exception) => exception.into_error(),
-            Refused::NoWorker(error) => error,
+            Refused::Failed(error) => error,
         })
     }
 
@@ -202,11 +202,15 @@ impl Pool {
         }
     }
 
-    fn terminate(&self) {
+    fn terminate(&self, site: Site) -> Outcome<Dynamic> {
         synchronise();
         *self.stage.lock() = Stage::Terminate;
         self.crew.terminate();
         self.handler.close();
+        if self.crew.ends_at_once() && !self.crew.has_current_worker() {
+            self.crew.join(site)?;
+        }
+        Ok(Dynamic::UNIT)
     }
 
     fn join(&self, site: Site) -> Outcome<()> {
@@ -216,7 +220,7 @@ impl Pool {
         if self.crew.has_current_worker() {
             return Err(raise("RuntimeError", "cannot join current thread"));
         }
-        self.crew.join(site).map_err(interrupted)?;
+        self.crew.join(site)?;
         // Nothing can come after the last worker.
         self.handler.close();
         self.handler.join(site)
@@ -317,10 +321,11 @@ pub fn define<H: PoolHandle>(module: &mut NativeModule) {
             pool.pool().close();
             Ok(Dynamic::UNIT)
         })
-        .method::<H, _>("terminate()", "Takes no more tasks, and drops those that nobody has begun.", |pool, _| {
-            pool.pool().terminate();
-            Ok(Dynamic::UNIT)
-        })
+        .method::<H, _>(
+            "terminate()",
+            "Takes no more tasks, and drops those that there are; processes are ended, threads go on with theirs.",
+            |pool, call| pool.pool().terminate(call.site()),
+        )
         .method::<H, _>(
             "join()",
             "Waits for the workers to end. ValueError before close() or terminate().",
@@ -330,8 +335,7 @@ pub fn define<H: PoolHandle>(module: &mut NativeModule) {
             pool.pool().check_running()?;
             Ok(Dynamic::from(pool.clone()))
         })
-        .method::<H, _>("__exit__(error=None)", "What `with` does last: terminate().", |pool, _| {
-            pool.pool().terminate();
-            Ok(Dynamic::UNIT)
+        .method::<H, _>("__exit__(error=None)", "What `with` does last: terminate().", |pool, call| {
+            pool.pool().terminate(call.site())
         });
 }

@@ -142,8 +142,8 @@ impl Resource for Pending {
 pub struct Jobs(pub Arc<Results>);
 
 impl Ticket for Jobs {
-    fn begin(&self, worker: &Arc<Thread>) -> bool {
-        self.0.state.enter().runner = Some(Arc::clone(worker));
+    fn begin(&self, worker: Option<&Arc<Thread>>) -> bool {
+        self.0.state.enter().runner = worker.cloned();
         true
     }
 

@@ -249,8 +249,8 @@ impl Resource for Pending {
 pub struct Jobs(pub Arc<AsyncResult>);
 
 impl Ticket for Jobs {
-    fn begin(&self, worker: &Arc<Thread>) -> bool {
-        self.0.state.enter().runner = Some(Arc::clone(worker));
+    fn begin(&self, worker: Option<&Arc<Thread>>) -> bool {
+        self.0.state.enter().runner = worker.cloned();
         true
     }
 

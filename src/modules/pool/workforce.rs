@@ -1,0 +1,86 @@
+//! What pools and executors ask of those who work for them, threads or processes.
+
+use rhai::{Dynamic, EvalAltResult};
+
+use super::job::Job;
+use crate::language::exception::{Exception, Outcome};
+use crate::language::function::Function;
+use crate::runtime::Site;
+use crate::runtime::sync::Arc;
+
+/// When workers are started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Staffing {
+    /// When a job comes and nobody is idle. The end of the program waits for them.
+    OnDemand,
+    /// All at the beginning; one that ends is replaced. They are daemons.
+    Fixed,
+}
+
+/// What every worker calls first.
+pub struct Initializer {
+    /// The function.
+    pub function: Arc<Function>,
+    /// Its arguments.
+    pub args: Vec<Dynamic>,
+}
+
+/// How a crew works.
+pub struct Plan {
+    /// What reports call the crew; on demand the beginning of the workers' names.
+    pub name: Arc<str>,
+    /// How many workers there are at most.
+    pub workers: usize,
+    /// When they are started.
+    pub staffing: Staffing,
+    /// What each calls first.
+    pub initializer: Option<Initializer>,
+    /// After how many jobs a worker is replaced; never if `None`.
+    pub most_jobs: Option<u64>,
+}
+
+/// Why a crew takes no more jobs.
+pub enum Refused {
+    /// It was closed.
+    Closed,
+    /// Its workers cannot begin.
+    Broken(Exception),
+    /// The system has no room for a worker, or the job cannot travel to one.
+    Failed(Box<EvalAltResult>),
+}
+
+/// Workers and what they have to do.
+pub trait Workforce: Send + Sync {
+    /// How it works.
+    fn plan(&self) -> &Plan;
+
+    /// How many workers there are.
+    fn size(&self) -> usize;
+
+    /// Hands in jobs. Blocks only for the start of workers.
+    ///
+    /// # Errors
+    /// [`Refused`]; none of the jobs is then begun, and their tickets hear nothing.
+    fn submit(self: Arc<Self>, jobs: Vec<Job>, site: Site) -> Result<(), Refused>;
+
+    /// Cancels the jobs that no worker has been given yet.
+    fn cancel_waiting(&self);
+
+    /// Takes no more jobs; the workers end when those that there are are done.
+    fn close(&self);
+
+    /// Takes no more jobs and drops those that wait. A thread ends when its job is done, a process at once.
+    fn terminate(&self);
+
+    /// Do workers end at once when they are terminated, so that one may wait for it?
+    fn ends_at_once(&self) -> bool;
+
+    /// Blocks until all workers have ended, which they do once the workforce is closed.
+    ///
+    /// # Errors
+    /// An interrupt.
+    fn join(&self, site: Site) -> Outcome<()>;
+
+    /// Is the calling thread one of the workers, or of those that look after them?
+    fn has_current_worker(&self) -> bool;
+}
