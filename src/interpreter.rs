@@ -168,6 +168,12 @@ impl InterruptHandle {
     pub fn interrupt(&self) -> bool {
         self.0.interrupt_main()
     }
+
+    /// Calls `f` in every child process that the interpreter forks from now on: the thread that uses this handle
+    /// does not exist there.
+    pub fn on_fork(&self, f: fn()) {
+        self.0.on_fork(f);
+    }
 }
 
 impl Interpreter {

@@ -22,11 +22,19 @@ static TARGET: Mutex<Option<InterruptHandle>> = Mutex::new(None);
 /// Lets Ctrl-C raise KeyboardInterrupt in the interpreter of `handle`, from now on. When the one before was not
 /// delivered yet, or nothing runs, it ends the process.
 pub fn interrupt_on_ctrl_c(handle: InterruptHandle) {
-    let before = TARGET.lock().unwrap_or_else(PoisonError::into_inner).replace(handle);
-    if before.is_none() && !was_ignored(SIGINT) {
-        // Without a handler Ctrl-C ends the process, which is not far from what is wanted.
-        let _ = listen();
+    if was_ignored(SIGINT) {
+        return;
     }
+    handle.on_fork(listen_or_end);
+    let before = TARGET.lock().unwrap_or_else(PoisonError::into_inner).replace(handle);
+    if before.is_none() {
+        listen_or_end();
+    }
+}
+
+/// Without a handler Ctrl-C ends the process, which is not far from what is wanted.
+fn listen_or_end() {
+    let _ = listen();
 }
 
 /// Does the process ignore the signal? A shell starts background jobs, and `nohup` its command, with signals that

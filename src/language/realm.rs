@@ -178,6 +178,12 @@ impl Realm {
         Arc::clone(state).downcast().expect("stored under its own type")
     }
 
+    /// Drops the state that a module keeps; it is made anew on its next use.
+    pub fn forget<T: 'static>(&self) {
+        let state = self.extensions.lock().remove(&std::any::TypeId::of::<T>());
+        drop(state);
+    }
+
     /// A line of a script that was loaded.
     pub fn source_line(&self, file: &str, line: usize) -> Option<String> {
         let sources = self.sources.read();

@@ -23,6 +23,7 @@ pub(super) struct Rest {
     wanted: AtomicBool,
     lock: Mutex<()>,
     over: Condvar,
+    on_fork: Mutex<Option<fn()>>,
 }
 
 impl Rest {
@@ -83,8 +84,24 @@ impl Runtime {
         }
     }
 
-    /// In a forked child: the calling thread is the only one and the main thread, and it has the lock.
+    /// Calls `f` in every child that is forked from now on, after the runtime was put right in it: whoever has a
+    /// thread of his own starts it again there.
+    pub fn on_fork(&self, f: fn()) {
+        *self.rest.on_fork.lock() = Some(f);
+    }
+
+    /// In a forked child that goes on running scripts: the calling thread is the only one and the main thread, and
+    /// it has the lock.
     pub fn after_fork(self: &Arc<Self>) {
+        self.forget_other_threads();
+        let on_fork = *self.rest.on_fork.lock();
+        if let Some(on_fork) = on_fork {
+            on_fork();
+        }
+    }
+
+    /// The part of [`Runtime::after_fork`] that starts no threads, for a process that is to be forked again.
+    pub fn forget_other_threads(self: &Arc<Self>) {
         worker::after_fork();
         self.rest.wanted.store(false, Ordering::Release);
         self.become_only_thread();

@@ -37,7 +37,7 @@ pub(super) fn prepare<'a>(
     realm: &'a Arc<Realm>,
     program: Option<&'a Program>,
 ) -> impl FnOnce(Request) -> i32 + use<'a> {
-    realm.runtime.after_fork();
+    realm.runtime.forget_other_threads();
     unbind_all();
     after_fork(realm);
     let empty = Program::default();

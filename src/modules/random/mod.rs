@@ -60,9 +60,10 @@ fn from_system() -> MersenneTwister {
     MersenneTwister::from_key(&key)
 }
 
-/// Seeds the interpreter's generator anew: a forked child must not draw what its parent draws.
+/// Makes the interpreter seed its generator anew when it is next used: a forked child must not draw what its
+/// parent draws.
 pub fn reseed(realm: &Realm) {
-    *realm.extension::<Generator>().0.lock() = Random::new(from_system());
+    realm.forget::<Generator>();
 }
 
 /// The module.

@@ -1,0 +1,192 @@
+//! What becomes of a program's processes when something goes wrong: seen from outside.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything here may take before it counts as hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Starts a script in a process group of its own.
+fn start(code: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_onelock"))
+        .args(["-e", code])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .expect("the program starts")
+}
+
+/// The lines that a script prints, up to the first that is `last`.
+fn read_until(child: &mut Child, last: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in BufReader::new(child.stdout.as_mut().expect("a pipe")).lines() {
+        let line = line.expect("text");
+        if line == last {
+            return lines;
+        }
+        lines.push(line);
+    }
+    panic!("the script ended before it printed {last}: {lines:?}");
+}
+
+/// The processes of a group that still run; zombies do not count.
+fn group(id: u32) -> Vec<String> {
+    let all = fs::read_dir("/proc").expect("/proc").flatten();
+    all.filter_map(|entry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (name, rest) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        (fields[0] != "Z" && fields[2] == id.to_string()).then(|| format!("{name}) {}", fields[0]))
+    })
+    .collect()
+}
+
+/// Waits until a condition holds.
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn kill(pid: i32, signal: i32) {
+    // SAFETY: a plain system call on processes that the test has started.
+    unsafe { libc::kill(pid, signal) };
+}
+
+fn output(mut child: Child) -> (Option<i32>, String) {
+    let mut status = None;
+    eventually("the end of the script", || {
+        status = child.try_wait().expect("a child");
+        status.is_some()
+    });
+    let mut text = String::new();
+    child.stderr.take().expect("a pipe").read_to_string(&mut text).expect("text");
+    (status.and_then(|status| status.code()), text)
+}
+
+#[test]
+fn ctrl_c_reaches_the_whole_group_and_leaves_nobody() {
+    let code = r#"
+        fn wait(n) { time::sleep(600); }
+        let all = [];
+        for i in 0..2 { let p = Process(wait, [i]); p.start(); all.push(p); }
+        fn compute() { while true {} }
+        let p = Process(compute); p.start();
+        time::sleep(0.2);
+        print("ready");
+        for q in all { q.join(); }
+    "#;
+    let mut child = start(code);
+    let id = child.id();
+    read_until(&mut child, "ready");
+    kill(-(id as i32), libc::SIGINT);
+    let (status, text) = output(child);
+    assert_eq!(status, Some(130), "{text}");
+    assert!(text.contains("KeyboardInterrupt"), "{text}");
+    eventually("the end of all processes", || group(id).is_empty());
+}
+
+#[test]
+fn a_killed_parent_takes_its_fork_server_along_and_not_its_children() {
+    let code = r#"
+        fn live() { print(os::getpid()); print("ready"); time::sleep(600); }
+        let p = Process(live);
+        p.start();
+        p.join();
+    "#;
+    let mut child = start(code);
+    let id = child.id();
+    let lines = read_until(&mut child, "ready");
+    let orphan: i32 = lines[0].parse().expect("a number");
+    kill(id as i32, libc::SIGKILL);
+    child.wait().expect("a child");
+    // As in CPython the child lives on, as an orphan; everything of ours is gone.
+    eventually("the end of the fork server", || group(id).len() == 1);
+    assert!(fs::read_to_string(format!("/proc/{orphan}/stat")).is_ok());
+    kill(orphan, libc::SIGKILL);
+    eventually("the end of the orphan", || group(id).is_empty());
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    let named = || -> Vec<_> {
+        let files =
+            |folder: &str| fs::read_dir(folder).map(|all| all.flatten().map(|e| e.file_name()).collect());
+        let mut all: Vec<std::ffi::OsString> = files("/dev/shm").unwrap_or_default();
+        all.extend(files("/tmp").unwrap_or_else(|_| Vec::new()));
+        all.retain(|name| name.to_string_lossy().contains("onelock"));
+        all
+    };
+    let before = named();
+    let code = r#"
+        fn fill(q) { for i in 0..100 { q.put("x" * 10000); } }
+        let q = multiprocessing::Queue();
+        for i in 0..3 { let p = Process(fill, [q]); p.start(); p.join(); }
+        let d = Process(#{ target: || time::sleep(600), daemon: true });
+        d.start();
+        print("ready");
+    "#;
+    let mut child = start(code);
+    let id = child.id();
+    read_until(&mut child, "ready");
+    let (status, text) = output(child);
+    assert_eq!((status, text.as_str()), (Some(0), ""));
+    eventually("the end of all processes", || group(id).is_empty());
+    assert_eq!(named(), before);
+}
+
+/// Children that hold, wait, put and get are killed at any moment; the others go on.
+#[test]
+fn kills_at_any_moment_tear_nothing() {
+    let code = r#"
+        global q = multiprocessing::Queue();
+        global guard = multiprocessing::Lock();
+        fn work(seed) {
+            random::seed(seed);
+            let text = "abc" * random::randint(1, 3000);
+            while true {
+                q.put([seed, text, len(text)]);
+                if guard.acquire(true, 0.001) { guard.release(); }
+                try { let item = q.get(false); assert_eq(len(item[1]), item[2]); } catch (e) {
+                    if e.type != "Empty" { print("torn", e); }
+                }
+            }
+        }
+        let running = [];
+        for round in 0..60 {
+            let p = Process(work, [round]);
+            p.start();
+            running.push(p);
+            if len(running) == 3 {
+                time::sleep(random::uniform(0.001, 0.02));
+                let victim = running.remove(random::randint(0, 2));
+                victim.kill();
+                victim.join();
+                if victim.exitcode != -9 { print("ended by itself", victim.exitcode); }
+            }
+        }
+        for p in running { p.kill(); p.join(); }
+        let rest = 0;
+        while true {
+            let item = ();
+            try { item = q.get(true, 0.05); } catch (e) { break; }
+            assert_eq(len(item[1]), item[2]);
+            rest += 1;
+        }
+        q.put("alive");
+        print(q.get());
+        print("ready");
+    "#;
+    let mut child = start(code);
+    let id = child.id();
+    assert_eq!(read_until(&mut child, "ready"), ["alive"]);
+    assert_eq!(output(child), (Some(0), String::new()));
+    eventually("the end of all processes", || group(id).is_empty());
+}
