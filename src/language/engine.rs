@@ -19,6 +19,9 @@ const RECURSION_LIMIT: usize = 1000;
 /// How deeply expressions may nest in a script's text.
 const EXPRESSION_DEPTH: usize = 200;
 
+/// What rhai calls the types of its own values.
+const PLAIN_TYPES: [&str; 9] = ["()", "bool", "i64", "f64", "char", "string", "array", "map", "Fn"];
+
 /// Builds the engine of a realm out of native modules.
 #[allow(deprecated, reason = "rhai calls its volatile hooks deprecated")]
 pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnOnce(&mut Engine)) -> Engine {
@@ -41,6 +44,11 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
         }
         all_builtins.combine(module.builtins);
         packages.push((module.name, module.module));
+    }
+    for name in PLAIN_TYPES {
+        // As it is, but found at once: rhai looks for the name of every call's result, module after module.
+        let shown = engine.map_type_name(name).to_string();
+        engine.register_type_with_name_raw(name, shown);
     }
     for (name, module) in packages.iter().filter(|(name, _)| name.contains('.')) {
         // What `from concurrent import futures` makes of `futures::wait`.

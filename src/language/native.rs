@@ -208,6 +208,11 @@ impl<'c, 'a, 'd> Call<'c, 'a, 'd> {
         self.args.len()
     }
 
+    /// Were just `count` arguments given, by position, and no keywords?
+    pub fn is_plain(&self, count: usize) -> bool {
+        self.args.len() == count && self.keywords.is_none()
+    }
+
     /// Was `None` given by position at `index`?
     pub fn is_none(&self, index: usize) -> bool {
         self.args.get(index).is_some_and(|arg| arg.is_unit())

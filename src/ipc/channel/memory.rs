@@ -14,9 +14,11 @@ const FIRST: u64 = 4 << 10;
 /// The others are between these two: each twice as large as the one before it.
 const SMALLEST: u64 = 64 << 10;
 const LARGEST: u64 = 256 << 10;
-/// Blocks up to this size are kept for other messages: fresh memory costs more than a copy.
+/// Segments that were read, and the blocks of messages up to this size, are kept for other messages: fresh memory
+/// costs the system more than a copy costs us.
 const KEPT: u64 = 256 << 10;
-const BLOCKS: usize = 8;
+/// How many of either.
+const SPARES: usize = 12;
 /// glibc's memmove on AMD copies some alignments above 4 KiB at a tenth of the speed.
 const PIECE: usize = 2 << 10;
 
@@ -90,10 +92,34 @@ pub(super) struct Found {
 #[repr(C)]
 pub(super) struct Memory {
     first: AtomicU64,
-    /// A segment that was read.
-    spare: AtomicU64,
+    /// Segments that were read.
+    segments: Spares,
     /// Blocks whose messages were read, in the form of a block frame.
-    blocks: [AtomicU64; BLOCKS],
+    blocks: Spares,
+}
+
+/// Pieces of memory that are kept to be used again.
+#[repr(C)]
+struct Spares([AtomicU64; SPARES]);
+
+impl Spares {
+    /// Takes one that is `fit`.
+    fn take(&self, fit: impl Fn(u64) -> bool) -> Option<u64> {
+        let take = |slot: &AtomicU64| {
+            let kept = slot.load(Ordering::Relaxed);
+            let taken = kept != 0
+                && fit(kept)
+                && slot.compare_exchange(kept, 0, Ordering::Acquire, Ordering::Relaxed).is_ok();
+            taken.then_some(kept)
+        };
+        self.0.iter().find_map(take)
+    }
+
+    /// Keeps one; false if there are enough.
+    fn keep(&self, piece: u64) -> bool {
+        let mut free = self.0.iter().filter(|slot| slot.load(Ordering::Relaxed) == 0);
+        free.any(|slot| slot.compare_exchange(0, piece, Ordering::Release, Ordering::Relaxed).is_ok())
+    }
 }
 
 /// The memory of a block of this channel's. Nothing in an arena moves or goes away.
@@ -144,15 +170,11 @@ impl Memory {
 
     fn block(&self, length: u64) -> io::Result<Block> {
         let power = length.next_power_of_two().trailing_zeros();
-        if 1 << power <= KEPT {
-            for slot in &self.blocks {
-                let kept = slot.load(Ordering::Relaxed);
-                let enough = kept & SIZE_BITS >= u64::from(power);
-                if enough && slot.compare_exchange(kept, 0, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-                    let power = (kept & SIZE_BITS) as u32;
-                    return Ok(Block { place: kept & !SIZE_BITS, power, length });
-                }
-            }
+        let is_enough = |kept: u64| kept & SIZE_BITS >= u64::from(power);
+        if 1 << power <= KEPT
+            && let Some(kept) = self.blocks.take(is_enough)
+        {
+            return Ok(Block { place: kept & !SIZE_BITS, power: (kept & SIZE_BITS) as u32, length });
         }
         let place = arena::allocate(length)?;
         if let Err(error) = arena::populate(place, length) {
@@ -165,14 +187,8 @@ impl Memory {
     /// Keeps a block for another message, or gives it back.
     pub(super) fn recycle_block(&self, block: Block) {
         let kept = block.place | u64::from(block.power);
-        if 1 << block.power <= KEPT {
-            for slot in &self.blocks {
-                if slot.load(Ordering::Relaxed) == 0
-                    && slot.compare_exchange(0, kept, Ordering::Release, Ordering::Relaxed).is_ok()
-                {
-                    return;
-                }
-            }
+        if 1 << block.power <= KEPT && self.blocks.keep(kept) {
+            return;
         }
         arena::release(block.place, 1 << block.power);
     }
@@ -237,8 +253,8 @@ impl Memory {
     }
 
     fn segment(&self, size_before: u64, needed: u64) -> io::Result<Offset> {
-        let spare = self.spare.swap(0, Ordering::Acquire);
-        if spare != 0 {
+        // Every spare one is large enough for what lies in segments.
+        if let Some(spare) = self.segments.take(|_| true) {
             segment(spare).next.store(0, Ordering::Relaxed);
             return Ok(spare);
         }
@@ -280,8 +296,7 @@ impl Memory {
 
     /// Keeps a segment for later messages, or gives it back.
     pub(super) fn recycle_segment(&self, place: Offset) {
-        let is_kept = segment(place).size.load(Ordering::Relaxed) >= SMALLEST
-            && self.spare.compare_exchange(0, place, Ordering::Release, Ordering::Relaxed).is_ok();
+        let is_kept = segment(place).size.load(Ordering::Relaxed) >= SMALLEST && self.segments.keep(place);
         if !is_kept {
             release_segment(place);
         }
@@ -295,15 +310,11 @@ impl Memory {
             release_segment(place);
             place = next;
         }
-        let spare = self.spare.swap(0, Ordering::Acquire);
-        if spare != 0 {
+        while let Some(spare) = self.segments.take(|_| true) {
             release_segment(spare);
         }
-        for slot in &self.blocks {
-            let kept = slot.swap(0, Ordering::Acquire);
-            if kept != 0 {
-                arena::release(kept & !SIZE_BITS, 1 << (kept & SIZE_BITS));
-            }
+        while let Some(kept) = self.blocks.take(|_| true) {
+            arena::release(kept & !SIZE_BITS, 1 << (kept & SIZE_BITS));
         }
     }
 }

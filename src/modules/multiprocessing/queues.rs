@@ -14,8 +14,8 @@ use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
 use crate::language::variables::synchronise;
 use crate::modules::queue::empty_or_full;
-use crate::runtime::Wait;
 use crate::runtime::sync::{Arc, AtomicBool, Ordering};
+use crate::runtime::{Site, Wait};
 
 /// One of the classes.
 pub trait Class: Clone + Send + Sync + 'static {
@@ -49,6 +49,8 @@ impl Class for Simple {
     const NAME: &'static str = "SimpleQueue";
     const TAG: &'static str = "multiprocessing.SimpleQueue";
 }
+
+const AT_ONCE: Wait = Wait { deadline: None, try_only: true, site: Site { file: "", line: 0 } };
 
 /// A script's reference to a queue between processes.
 #[derive(Clone)]
@@ -109,6 +111,19 @@ impl<C: Class> ProcessQueue<C> {
         if self.is_closed() { Err(raise("OSError", "handle is closed")) } else { Ok(()) }
     }
 
+    /// Adds an item if there is room: no need to know the script's line for that.
+    fn put_at_once(&self, item: &Dynamic) -> Outcome<bool> {
+        self.check_open()?;
+        Ok(!self.channel.is_full() && values::put(&self.channel, item, &AT_ONCE)?)
+    }
+
+    /// Takes an item if there is one.
+    fn get_at_once(&self) -> Outcome<Option<Dynamic>> {
+        self.check_open()?;
+        synchronise();
+        values::get(&self.channel, &AT_ONCE)
+    }
+
     fn put(&self, item: &Dynamic, wait: &Wait) -> Outcome<Dynamic> {
         self.check_open()?;
         match values::put(&self.channel, item, wait)? {
@@ -150,6 +165,9 @@ fn define_queue<C: Class>(module: &mut NativeModule) {
             "Adds an item; waits for room. queue.Full if there is none in time, TypeError if it cannot travel.",
             |queue, call| {
                 let item = call.required(0)?;
+                if call.is_plain(1) && queue.put_at_once(&item)? {
+                    return Ok(Dynamic::UNIT);
+                }
                 let wait = block_and_timeout(call, 1)?;
                 queue.put(&item, &wait)
             },
@@ -158,6 +176,11 @@ fn define_queue<C: Class>(module: &mut NativeModule) {
             "get(block=True, timeout=None)",
             "Takes the next item; waits for one. queue.Empty if there is none in time.",
             |queue, call| {
+                if call.is_plain(0)
+                    && let Some(item) = queue.get_at_once()?
+                {
+                    return Ok(item);
+                }
                 let wait = block_and_timeout(call, 0)?;
                 queue.get(&wait)
             },
