@@ -20,10 +20,16 @@ pub trait Handle: Variant + Clone {
     fn repr(&self) -> String {
         format!("<{} object at {:#x}>", Self::NAME, self.identity())
     }
+
+    /// What `len` says, for a class that has a length.
+    fn length(&self) -> Option<usize> {
+        None
+    }
 }
 
 type IdentityOf = fn(&Dynamic) -> Option<usize>;
 type ReprOf = fn(&Dynamic) -> Option<String>;
+type LengthOf = fn(&Dynamic) -> Option<usize>;
 
 /// What is known of one handle type.
 #[derive(Clone, Copy)]
@@ -31,6 +37,7 @@ struct HandleType {
     name: &'static str,
     identity: IdentityOf,
     repr: ReprOf,
+    length: LengthOf,
 }
 
 static TYPES: RwLock<Option<Arc<HashMap<TypeId, HandleType>>>> = RwLock::new(None);
@@ -63,6 +70,7 @@ pub fn register<T: Handle>() {
             name: T::NAME,
             identity: |value| value.read_lock::<T>().map(|handle| handle.identity()),
             repr: |value| value.read_lock::<T>().map(|handle| handle.repr()),
+            length: |value| value.read_lock::<T>().and_then(|handle| handle.length()),
         },
     );
     *types = Some(Arc::new(all));
@@ -89,6 +97,11 @@ pub fn identity(value: &Dynamic) -> Option<usize> {
 /// A handle's `repr`; nothing for values that are no handles.
 pub fn handle_repr(value: &Dynamic) -> Option<String> {
     known(value).and_then(|handle| (handle.repr)(value))
+}
+
+/// A handle's length; nothing for those that have none, and values that are no handles.
+pub fn handle_length(value: &Dynamic) -> Option<usize> {
+    known(value).and_then(|handle| (handle.length)(value))
 }
 
 /// The name of a handle's class; nothing for values that are no handles.

@@ -9,7 +9,7 @@ use super::builtins::bytearray::ByteArray;
 use super::builtins::range::Range;
 use super::dict::Dict;
 use super::exception::{Exception, Outcome, raise};
-use super::identity::{class_name, handle_repr, identity};
+use super::identity::{class_name, handle_length, handle_repr, identity};
 use super::list::List;
 use super::nesting::{Level, may_be_so_long, note_cut};
 use super::text::float_repr::float_repr;
@@ -181,7 +181,10 @@ pub fn length(value: &Dynamic) -> Option<usize> {
     if let Some(buffer) = value.read_lock::<ByteArray>() {
         return Some(buffer.len());
     }
-    value.as_blob_ref().ok().map(|bytes| bytes.len())
+    if let Ok(bytes) = value.as_blob_ref() {
+        return Some(bytes.len());
+    }
+    handle_length(value)
 }
 
 /// The bytes of a blob or a buffer; nothing for other values.

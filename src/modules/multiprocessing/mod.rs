@@ -10,6 +10,7 @@ mod launch;
 pub mod pool;
 mod process;
 pub mod queues;
+mod sharedctypes;
 mod snapshot;
 mod synchronize;
 pub mod workers;
@@ -32,7 +33,7 @@ pub fn authkey(realm: &crate::runtime::sync::Arc<Realm>) -> Vec<u8> {
 
 /// The modules of the package.
 pub fn modules() -> Vec<NativeModule> {
-    let mut all = vec![module(), connection::module(), pool::module()];
+    let mut all = vec![module(), connection::module(), pool::module(), sharedctypes::module()];
     all.extend(dummy::modules());
     all
 }
@@ -66,5 +67,6 @@ fn module() -> NativeModule {
     queues::define(&mut module);
     synchronize::define(&mut module);
     connection::define(&mut module);
+    sharedctypes::define(&mut module);
     module
 }

@@ -80,14 +80,14 @@ impl Travel for RLockHandle {
     }
 }
 
-pub(super) fn release(lock: &Lock) -> Outcome<Dynamic> {
+pub(crate) fn release(lock: &Lock) -> Outcome<Dynamic> {
     synchronise();
     lock.release()
         .map(|()| Dynamic::UNIT)
         .map_err(|_| raise("ValueError", "semaphore or lock released too many times"))
 }
 
-pub(super) fn release_reentrant(lock: &RLock) -> Outcome<Dynamic> {
+pub(crate) fn release_reentrant(lock: &RLock) -> Outcome<Dynamic> {
     synchronise();
     lock.release()
         .map(|()| Dynamic::UNIT)

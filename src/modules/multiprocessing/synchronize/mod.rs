@@ -17,6 +17,9 @@ use crate::language::native::{Call, NativeModule};
 use crate::language::realm;
 use crate::runtime::{Label, Site, Wait, current};
 
+pub use locks::{LockHandle, RLockHandle};
+pub(crate) use locks::{release, release_reentrant};
+
 pub(super) fn define(module: &mut NativeModule) {
     locks::define(module);
     semaphore::define(module);
@@ -26,7 +29,7 @@ pub(super) fn define(module: &mut NativeModule) {
 }
 
 /// Reads `(block=True, timeout=None)` from parameter 0 on.
-fn block_and_timeout(call: &mut Call) -> Outcome<Wait> {
+pub(crate) fn block_and_timeout(call: &mut Call) -> Outcome<Wait> {
     let block = call.bool_or(0, true);
     let timeout = call.seconds(1)?;
     let wait = call.wait_for(timeout);
@@ -34,7 +37,7 @@ fn block_and_timeout(call: &mut Call) -> Outcome<Wait> {
 }
 
 /// Only a process that is being started may be given the primitives of multiprocessing.
-fn check_purpose(out: &Encoder, class: &str) -> Outcome<()> {
+pub(crate) fn check_purpose(out: &Encoder, class: &str) -> Outcome<()> {
     if out.purpose() == Purpose::Start {
         return Ok(());
     }
@@ -59,7 +62,7 @@ pub(crate) fn unpack_label(class: &'static str, input: &mut Decoder) -> Outcome<
 }
 
 /// What is raised when there is no shared memory left.
-fn no_memory(error: &std::io::Error) -> Box<EvalAltResult> {
+pub(crate) fn no_memory(error: &std::io::Error) -> Box<EvalAltResult> {
     raise_io(error, None)
 }
 
