@@ -141,11 +141,29 @@ impl Exception {
     }
 
     fn message_of_args(&self) -> String {
-        match self.args() {
+        // An exception of an exception of … shows what the inmost one does: a loop, for they may be many.
+        let mut inmost = self.clone();
+        while let Some(inner) = inmost.only_exception() {
+            inmost = inner;
+        }
+        if let Some(message) = inmost.0.message.get() {
+            return message.clone();
+        }
+        match inmost.args() {
             [] => String::new(),
-            [one] if self.0.class.name == "KeyError" => value::repr(one),
+            [one] if inmost.0.class.name == "KeyError" => value::repr(one),
             [one] => value::str(one),
-            many => value::repr_sequence(many, self.identity()),
+            many => value::repr_sequence(many, inmost.identity()),
+        }
+    }
+
+    /// The exception that is the only argument, and thereby all that printing this one shows.
+    fn only_exception(&self) -> Option<Self> {
+        match self.args() {
+            [one] if self.0.message.get().is_none() && self.0.class.name != "KeyError" => {
+                one.read_lock::<Self>().map(|inner| inner.clone())
+            }
+            _ => None,
         }
     }
 
