@@ -9,7 +9,7 @@ use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope, Shared, Stmt, Variant};
 
 use crate::error::{Error, SyntaxError};
 use crate::language::engine;
-use crate::language::exception::{Exception, exception_of, is_stop, panicked};
+use crate::language::exception::{Exception, exception_of, interrupted, is_stop, panicked};
 use crate::language::program::{Evaluator, Program, without_shebang};
 use crate::language::realm::{self, Realm};
 use crate::language::session::SESSION;
@@ -391,6 +391,9 @@ impl Interpreter {
             Err(Interrupt::KeyboardInterrupt) => {
                 let class = crate::language::exception::Class::known("KeyboardInterrupt");
                 Err(Error::Exception(Exception::new(class, "")))
+            }
+            Err(raised @ (Interrupt::Raised | Interrupt::Call)) => {
+                Err(self.error_of(&interrupted(raised), "<module>"))
             }
             Ok(()) | Err(Interrupt::Stop | Interrupt::StackExhausted | Interrupt::MemoryExhausted) => {
                 children.map_err(|error| self.error_of(&error, ""))

@@ -262,6 +262,11 @@ fn ctrl_c_reaches_the_main_thread_wherever_it_is() {
         "let e = Event(); print(\"ready\"); e.wait(100);",
         "let q = queue::Queue(); print(\"ready\"); q.get(true, 100);",
         "fn busy() { while true {} }\nThread(busy).start(); print(\"ready\");",
+        "let s = socket::create_server([\"127.0.0.1\", 0]); print(\"ready\"); s.accept();",
+        "let p = socket::socketpair(); p[0].settimeout(100); print(\"ready\"); p[0].recv(1);",
+        "let p = subprocess::Popen([\"sleep\", \"100\"]); print(\"ready\"); try { p.wait(); } finally { p.kill(); }",
+        "print(\"ready\"); subprocess::run([\"sleep\", \"100\"], #{ capture_output: true });",
+        "print(\"ready\"); signal::pause();",
     ] {
         for mode in ["ticks", "interval", "off"] {
             let output = interrupted(&["--gil", mode, "-e", code]);
@@ -303,6 +308,31 @@ fn ctrl_c_can_be_caught() {
     let output = interrupted(&["-e", code]);
     assert_eq!(stdout(&output), "KeyboardInterrupt\n");
     assert_eq!(status(&output), Some(0));
+}
+
+#[test]
+fn a_handler_of_the_scripts_gets_ctrl_c_and_may_end_the_program() {
+    let code = "signal::signal(signal::SIGINT, |n, f| exit(7)); print(\"ready\"); time::sleep(100);";
+    let output = interrupted(&["-e", code]);
+    assert_eq!((status(&output), stderr(&output).as_str()), (Some(7), ""));
+    let code = "signal::signal(signal::SIGINT, |n, f| { throw ValueError(\"no\"); }); print(\"ready\"); while true {}";
+    let output = interrupted(&["-e", code]);
+    assert_eq!(status(&output), Some(1));
+    assert!(stderr(&output).ends_with("ValueError: no\n"), "{}", stderr(&output));
+    let code = "fn f(n, f) { print(\"handled\"); }\nsignal::signal(signal::SIGINT, f);\n\
+                Thread(|| { time::sleep(0.5); print(\"done\"); }).start(); print(\"ready\");";
+    let output = interrupted(&["-e", code]);
+    assert_eq!((status(&output), stdout(&output).as_str()), (Some(0), "handled\ndone\n"));
+}
+
+#[test]
+fn the_default_action_of_a_signal_ends_the_process() {
+    let code = "signal::signal(signal::SIGTERM, |n, f| print(\"handled\")); signal::raise_signal(signal::SIGTERM);\
+                signal::signal(signal::SIGTERM, signal::SIG_DFL); os::kill(os::getpid(), signal::SIGTERM);\
+                time::sleep(100);";
+    let output = run(&["-e", code]);
+    assert_eq!(stdout(&output), "handled\n");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(libc::SIGTERM));
 }
 
 #[test]

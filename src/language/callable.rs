@@ -126,6 +126,17 @@ impl Callable {
         super::exception::shown_name(&self.called)
     }
 
+    /// Calls the function on the calling thread, with other arguments than its own, as often as wanted.
+    ///
+    /// # Errors
+    /// What the function raises; TypeError for a wrong number of arguments.
+    pub fn call_with(&self, args: Vec<Dynamic>) -> Outcome<Dynamic> {
+        let context = self.context.create_context(&self.engine);
+        let function = to_local(self.function.clone()).cast::<FnPtr>();
+        check_count(&function, args.len())?;
+        function.call_raw(&context, None, args)
+    }
+
     /// Calls the function on the calling thread.
     ///
     /// # Errors

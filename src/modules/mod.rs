@@ -36,6 +36,7 @@ pub fn all(realm: &Realm) -> Vec<NativeModule> {
         json::module(),
         pickle::module(),
         io::module(),
+        signal::module(),
         socket::module(),
         subprocess::module(),
     ];

@@ -21,7 +21,7 @@ use super::sleepers::Sleepers;
 use super::spin::Spin;
 use super::sync::{Arc, AtomicU8, AtomicU32, Condvar, Mutex, Ordering};
 use super::thread::{Running, Thread, ThreadState, with_running};
-use super::tick::{count_ticks, take_interrupt};
+use super::tick::{count_ticks, serve_interrupt, take_interrupt};
 
 /// Why a wait or a computation ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,10 @@ pub enum Interrupt {
     MemoryExhausted,
     /// The program is over (or deadlocked): the thread must stop, and no script may catch it.
     Stop,
+    /// A call is to be made in the middle of a wait. It does not leave the runtime.
+    Call,
+    /// A call that was made raised something, which whoever made it has kept.
+    Raised,
 }
 
 /// Something that threads of this process wait for and that a thread may hold.
@@ -320,12 +324,37 @@ fn block_thread(
     let thread = &*running.thread;
     let runtime = thread.runtime();
     runtime.synchronise();
-    take_interrupt(running)?;
+    serve_interrupt(running)?;
     count_ticks(running);
     let now = Instant::now();
     let stuck = deadline.is_none() && !reason.is_external(now - since);
     let may_spin = !matches!(reason, Reason::Sleep);
     begin_wait(thread, reason, since, site);
+    loop {
+        let result = wait_once(running, until, may_spin, deadline, stuck);
+        if result != Err(Interrupt::Call) {
+            thread.counters().add_blocked(now.elapsed());
+            thread.set_state(ThreadState::Ready);
+            return result;
+        }
+        // The handler may wait for something itself.
+        let waiting = thread.state();
+        thread.set_state(ThreadState::Ready);
+        runtime.make_call(thread)?;
+        thread.set_state(waiting);
+    }
+}
+
+/// Waits without the lock; afterwards the thread has it again, unless it is to stop.
+fn wait_once(
+    running: &Running,
+    until: &Until<'_>,
+    may_spin: bool,
+    deadline: Option<Instant>,
+    stuck: bool,
+) -> Result<Woken, Interrupt> {
+    let thread = &*running.thread;
+    let runtime = thread.runtime();
     runtime.gil().release(thread);
     let result = match until {
         Until::Notified(waiter) => {
@@ -357,10 +386,8 @@ fn block_thread(
             }
         }
     };
-    thread.counters().add_blocked(now.elapsed());
     let goes_on =
         !(result == Err(Interrupt::Stop) && thread.is_dismissed()) && runtime.gil().acquire(thread, true);
-    thread.set_state(ThreadState::Ready);
     runtime.synchronise();
     if goes_on { result } else { Err(Interrupt::Stop) }
 }
@@ -642,7 +669,7 @@ fn yield_now() -> Result<(), Interrupt> {
     with_running(|running| {
         let Some(running) = running else { return Ok(()) };
         running.thread.runtime().synchronise();
-        take_interrupt(running)?;
+        serve_interrupt(running)?;
         let goes_on = running.thread.runtime().gil().yield_now(&running.thread);
         running.thread.runtime().synchronise();
         if goes_on { Ok(()) } else { Err(Interrupt::Stop) }

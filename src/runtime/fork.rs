@@ -9,6 +9,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::registry::Runtime;
+use super::signals;
 use super::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
 use super::thread::{self, Attention, Thread};
 use super::worker;
@@ -103,6 +104,7 @@ impl Runtime {
     /// The part of [`Runtime::after_fork`] that starts no threads, for a process that is to be forked again.
     pub fn forget_other_threads(self: &Arc<Self>) {
         worker::after_fork();
+        signals::after_fork();
         self.rest.wanted.store(false, Ordering::Release);
         self.become_only_thread();
     }

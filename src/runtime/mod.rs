@@ -11,6 +11,7 @@ mod gil;
 mod monitor;
 pub mod primitives;
 mod registry;
+mod signals;
 mod site;
 mod sleepers;
 mod spin;

@@ -9,6 +9,7 @@ use super::deadlock::OnDeadlock;
 use super::fork::Rest;
 use super::gil::{Gil, GilMode};
 use super::monitor::{Monitor, Wait, WaitQueue};
+use super::signals::Signals;
 use super::site::Site;
 use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex, Ordering};
 use super::thread::{self, Attention, Thread, ThreadId, ThreadState};
@@ -63,6 +64,7 @@ impl Registry {
 /// The threads of one interpreter and what they share.
 pub struct Runtime {
     gil: Gil,
+    signals: Signals,
     registry: Monitor<Registry>,
     /// Threads that are alive and not stuck: see [`super::deadlock`].
     runnable: AtomicI64,
@@ -81,6 +83,7 @@ impl Runtime {
     pub fn new(mode: GilMode, on_deadlock: OnDeadlock, synchronise: fn()) -> Arc<Self> {
         Arc::new(Self {
             gil: Gil::new(mode),
+            signals: Signals::default(),
             registry: Monitor::default(),
             // The host: while no run goes on it may still act, so nothing is stuck.
             runnable: AtomicI64::new(1),
@@ -97,6 +100,10 @@ impl Runtime {
     /// The global interpreter lock.
     pub fn gil(&self) -> &Gil {
         &self.gil
+    }
+
+    pub(super) fn signals(&self) -> &Signals {
+        &self.signals
     }
 
     /// What a deadlock leads to.
@@ -310,8 +317,12 @@ impl Runtime {
     }
 
     /// Ctrl-C: raises KeyboardInterrupt in the main thread, wherever it computes or waits. False if there is
-    /// no main thread, or if the one before was not delivered yet.
+    /// no main thread, or if the one before was not delivered yet. Nothing happens if the script has a handler of
+    /// its own for SIGINT, which the signal itself has reached.
     pub fn interrupt_main(&self) -> bool {
+        if self.has_own_interrupt() {
+            return true;
+        }
         match self.main_thread() {
             Some(main) if main.is_alive() && !main.has(Attention::KEYBOARD_INTERRUPT) => {
                 main.interrupt(Attention::KEYBOARD_INTERRUPT);

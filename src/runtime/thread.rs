@@ -47,6 +47,8 @@ impl Attention {
     pub const REST: Self = Self(8);
     /// It has to stop for good and needs the lock no more. Never without [`Attention::STOP`].
     pub const DISMISSED: Self = Self(16);
+    /// A signal came in: call its handler. Of the main thread only.
+    pub const CALL: Self = Self(32);
 
     /// Both.
     pub const fn and(self, other: Self) -> Self {

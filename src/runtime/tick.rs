@@ -65,13 +65,13 @@ fn look_up(running: &Running) -> Result<(), Interrupt> {
     if thread.has(Attention::REST) {
         thread.runtime().rest().pause(thread);
     }
-    take_interrupt(running)?;
     if running.large_block.take() {
         return Err(Interrupt::MemoryExhausted);
     }
     if stack::pointer() <= running.stack_limit {
         return Err(Interrupt::StackExhausted);
     }
+    serve_interrupt(running)?;
     let kept = !expired || gil.budget_spent(thread);
     let has_lock = kept && (!thread.has(Attention::GIL_DROP_REQUEST) || gil.switch(thread));
     if has_lock { Ok(()) } else { Err(Interrupt::Stop) }
@@ -102,5 +102,16 @@ pub(super) fn take_interrupt(running: &Running) -> Result<(), Interrupt> {
         thread.clear(Attention::KEYBOARD_INTERRUPT);
         return Err(Interrupt::KeyboardInterrupt);
     }
+    if thread.has(Attention::CALL) {
+        return Err(Interrupt::Call);
+    }
     Ok(())
+}
+
+/// As [`take_interrupt`], for a thread that has the lock: a call that is pending is made.
+pub(super) fn serve_interrupt(running: &Running) -> Result<(), Interrupt> {
+    match take_interrupt(running) {
+        Err(Interrupt::Call) => running.thread.runtime().make_call(&running.thread),
+        result => result,
+    }
 }

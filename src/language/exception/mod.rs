@@ -4,6 +4,7 @@ mod class;
 mod from_rhai;
 mod traceback;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -272,10 +273,30 @@ pub fn raise_io(error: &std::io::Error, path: Option<&str>) -> Box<EvalAltResult
 #[derive(Clone, Debug)]
 pub struct StopMarker;
 
+thread_local! {
+    /// What a call raised that the runtime made in the middle of something else.
+    static RAISED: RefCell<Option<Box<EvalAltResult>>> = const { RefCell::new(None) };
+}
+
+/// What a pending call returns to the runtime when it fails: the error is kept until [`interrupted`] asks for it.
+pub fn raise_later(error: Box<EvalAltResult>) -> Interrupt {
+    if is_stop(&error) {
+        return Interrupt::Stop;
+    }
+    // At a safepoint only exceptions can be raised, and no other error of rhai's.
+    let error = exception_of(&error, "", "<module>").into_error();
+    RAISED.with_borrow_mut(|raised| *raised = Some(error));
+    Interrupt::Raised
+}
+
 /// What an interrupted wait or computation raises.
 pub fn interrupted(interrupt: Interrupt) -> Box<EvalAltResult> {
     match interrupt {
         Interrupt::KeyboardInterrupt => raise("KeyboardInterrupt", ""),
+        Interrupt::Raised | Interrupt::Call => {
+            let raised = RAISED.with_borrow_mut(Option::take);
+            raised.unwrap_or_else(|| raise("InterruptedError", "[Errno 4] Interrupted system call"))
+        }
         Interrupt::MemoryExhausted => {
             raise("MemoryError", "one operation may allocate 1024 MiB at most: this one took more")
         }

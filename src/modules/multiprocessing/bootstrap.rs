@@ -14,7 +14,7 @@ use super::process::{Origin, ProcessHandle, Target};
 use crate::ipc;
 use crate::ipc::codec::Decoder;
 use crate::ipc::fork_server::Request;
-use crate::language::exception::{Exception, Outcome, exception_of, is_stop, panicked, raise};
+use crate::language::exception::{Exception, Outcome, exception_of, interrupted, is_stop, panicked};
 use crate::language::native::NativeModule;
 use crate::language::program::Program;
 use crate::language::realm::Realm;
@@ -227,8 +227,8 @@ fn finish(realm: &Arc<Realm>, status: i32) -> i32 {
     let name = super::current::current(realm).name();
     crate::modules::pool::end_of_program(realm);
     let joined = match realm.runtime.join_non_daemons() {
-        Err(Interrupt::KeyboardInterrupt) => Err(raise("KeyboardInterrupt", "")),
-        Ok(()) | Err(Interrupt::Stop | Interrupt::StackExhausted | Interrupt::MemoryExhausted) => Ok(()),
+        Err(Interrupt::Stop | Interrupt::StackExhausted | Interrupt::MemoryExhausted) | Ok(()) => Ok(()),
+        Err(interrupt) => Err(interrupted(interrupt)),
     };
     crate::modules::pool::terminate_pools(realm);
     let ended = joined.and_then(|()| at_exit(realm));

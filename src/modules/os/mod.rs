@@ -6,6 +6,8 @@ mod files;
 mod fork;
 pub mod path;
 mod process;
+mod signalling;
+mod wait;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -36,6 +38,9 @@ pub fn modules(realm: &Realm) -> Vec<NativeModule> {
     files::register(&mut module);
     process::register(&mut module);
     fork::register(&mut module);
+    signalling::register(&mut module);
+    wait::register(&mut module);
+    descriptors::register(&mut module);
     vec![module, path::module()]
 }
 

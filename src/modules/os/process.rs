@@ -1,5 +1,6 @@
 //! The part of `os` that is about this process, its processors, and commands that it runs.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
@@ -41,7 +42,8 @@ pub(super) fn register(module: &mut NativeModule) {
             "sched_getaffinity(pid)",
             "The processors on which a process may run; 0 is the calling thread.",
             |call| {
-                let set = sched_getaffinity(affinity_target(call)?)
+                let pid = call.int(0)?;
+                let set = sched_getaffinity(affinity_target(call, pid)?)
                     .map_err(|error| raise_io(&error.into(), None))?;
                 let cpus = (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).map(|cpu| (cpu as i64).into());
                 Ok(Dynamic::from(List::new(cpus.collect())))
@@ -49,11 +51,15 @@ pub(super) fn register(module: &mut NativeModule) {
         )
         .function(
             "sched_setaffinity(pid, mask)",
-            "Binds a process to processors; 0 is the calling thread.",
+            "Binds a process to processors; 0 is this process, with all its threads.",
             |call| {
                 let set = cpu_set(&call.required(1)?)?;
-                let target = affinity_target(call)?;
-                sched_setaffinity(target, &set).map_err(|error| raise_io(&error.into(), None))?;
+                let pid = call.int(0)?;
+                let bound = match pid == 0 || pid == i64::from(std::process::id()) {
+                    true => bind_all_threads(&set),
+                    false => sched_setaffinity(affinity_target(call, pid)?, &set).map_err(io::Error::from),
+                };
+                bound.map_err(|error| raise_io(&error, None))?;
                 Ok(Dynamic::UNIT)
             },
         )
@@ -77,8 +83,7 @@ fn cpu_count() -> i64 {
 }
 
 /// The kernel binds threads, not processes. For this process, that is the thread that runs the main program.
-fn affinity_target(call: &mut Call) -> Outcome<Option<Pid>> {
-    let pid = call.int(0)?;
+fn affinity_target(call: &Call, pid: i64) -> Outcome<Option<Pid>> {
     let thread = match call.realm().runtime.main_thread() {
         Some(main) if pid == i64::from(std::process::id()) && main.native_id() > 0 => {
             i64::from(main.native_id())
@@ -89,6 +94,29 @@ fn affinity_target(call: &mut Call) -> Outcome<Option<Pid>> {
     let thread =
         thread.ok_or_else(|| raise("ProcessLookupError", format!("[Errno 3] No such process: {pid}")))?;
     Ok(Pid::from_raw(thread))
+}
+
+/// Binds every thread of this process; those that they start inherit it. In CPython only the calling thread is
+/// bound, but there a thread of the script is one of the system's, and here those are used again.
+fn bind_all_threads(set: &CpuSet) -> io::Result<()> {
+    sched_setaffinity(None, set)?;
+    let mut bound = BTreeSet::new();
+    // A thread that was not seen may have started another one before it was bound.
+    loop {
+        let tasks = std::fs::read_dir("/proc/self/task")?.flatten();
+        let numbers = tasks.filter_map(|task| task.file_name().to_str()?.parse::<i32>().ok());
+        let new: Vec<i32> = numbers.filter(|number| !bound.contains(number)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        for number in new {
+            bound.insert(number);
+            match sched_setaffinity(Pid::from_raw(number), set) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
 }
 
 fn cpu_set(mask: &Dynamic) -> Outcome<CpuSet> {
