@@ -99,8 +99,12 @@ impl Child {
     }
 }
 
-/// Lets Ctrl-C end the calling process as if it had never been heard of handlers: at once and without a word.
+/// Lets Ctrl-C end the calling process at once and without a word, unless the process ignores it.
 pub fn die_of_interrupts() {
-    // SAFETY: replaces the handler by the system's default action and runs no code of its own.
-    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+    // SAFETY: replaces the handler by one of the system's own actions and runs no code of its own.
+    unsafe {
+        if libc::signal(libc::SIGINT, libc::SIG_DFL) == libc::SIG_IGN {
+            libc::signal(libc::SIGINT, libc::SIG_IGN);
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Weak;
+use std::time::Duration;
 
 use rhai::Dynamic;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
@@ -23,7 +24,7 @@ use crate::modules::multiprocessing::process::{ProcessHandle, Target};
 use crate::modules::pool::{Job, Plan, Refused, Ticket, Workforce, close_at_end, terminate_at_end};
 use crate::modules::threading::ThreadHandle;
 use crate::runtime::sync::{Arc, Mutex, Ordering};
-use crate::runtime::{Monitor, Reason, Site, Until, Wait, WaitQueue, block, tick};
+use crate::runtime::{Monitor, Reason, Site, Until, Wait, WaitQueue, block, sleep_for, tick};
 
 /// Whose workers they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,9 @@ pub struct ProcessCrew {
     /// The last function with a key, encoded.
     plain: Mutex<Option<(u64, Arc<[u8]>)>>,
 }
+
+/// How long after Ctrl-C nobody is told that a worker has died of it.
+const INTERRUPT_GRACE: Duration = Duration::from_millis(200);
 
 /// What [`ProcessCrew::over`] is called among the workers.
 const OVER: u64 = u64::MAX;
@@ -398,6 +402,10 @@ impl ProcessCrew {
         let was_ready = worker.notes.is_ready.load(Ordering::Acquire) == 1;
         let is_open = self.state.enter().phase != Phase::Terminated;
         if is_open && !has_left {
+            if worker.process.child().and_then(|child| child.exit_code()) == Some(-libc::SIGINT) {
+                // Ctrl-C ends the workers at once. Whoever waits for them is to hear of Ctrl-C, not of its effect.
+                sleep_for(INTERRUPT_GRACE, Site::default()).map_err(interrupted)?;
+            }
             let end = describe_end(&worker.process);
             if self.kind == Kind::Executor {
                 self.break_down(&end, lost);
