@@ -150,11 +150,14 @@ fn any_of(function: &str, words: &Dynamic, test: impl Fn(&str) -> bool) -> Outco
 
 /// A string argument; a character is one.
 fn word(call: &mut Call, index: usize) -> Outcome<String> {
-    let word = call.required(index)?;
+    word_of(&call.required(index)?)
+}
+
+fn word_of(word: &Dynamic) -> Outcome<String> {
     if word.is_string() || word.is_char() {
-        return Ok(value::str(&word));
+        return Ok(value::str(word));
     }
-    let (kind, shown) = (value::type_name(&word), value::repr(&word));
+    let (kind, shown) = (value::type_name(word), value::repr(word));
     Err(raise("TypeError", format!("must be str, not {kind}: {shown}")))
 }
 
@@ -291,6 +294,19 @@ fn parts(module: &mut NativeModule) {
         };
         Ok(vec![before.into(), found.into(), Dynamic::from(after.to_string())].into())
     });
+    method(module, "rsplit(sep=None, maxsplit=-1)", |text, call| {
+        let most = usize::try_from(call.int_or(1, -1)?).unwrap_or(usize::MAX);
+        let separator = call.argument(0).filter(|separator| !separator.is_unit());
+        let mut parts: Vec<&str> = match separator {
+            None => split_words_from_end(text, most),
+            Some(separator) => {
+                let separator = separator_of(&separator)?;
+                text.rsplitn(most.saturating_add(1), separator.as_str()).collect()
+            }
+        };
+        parts.reverse();
+        Ok(parts.into_iter().map(|part| part.to_string().into()).collect::<Vec<Dynamic>>().into())
+    });
     method(module, "encode(encoding='utf-8', errors='strict')", |text, call| {
         let encoding = call.optional_text(0)?.unwrap_or_else(|| "utf-8".into());
         let errors = call.optional_text(1)?.unwrap_or_else(|| "strict".into());
@@ -298,7 +314,27 @@ fn parts(module: &mut NativeModule) {
     });
 }
 
+/// The words of a text, the last one first; when there are more than `most`, the rest as it is.
+fn split_words_from_end(text: &str, most: usize) -> Vec<&str> {
+    let (mut parts, mut rest) = (Vec::new(), text.trim_end());
+    while !rest.is_empty() {
+        let cut = if parts.len() < most { rest.rfind(char::is_whitespace) } else { None };
+        let Some(cut) = cut else {
+            parts.push(rest);
+            break;
+        };
+        let (before, word) = rest.split_at(cut);
+        parts.push(word.trim_start());
+        rest = before.trim_end();
+    }
+    parts
+}
+
 fn separator(call: &mut Call) -> Outcome<String> {
-    let separator = word(call, 0)?;
+    separator_of(&call.required(0)?)
+}
+
+fn separator_of(separator: &Dynamic) -> Outcome<String> {
+    let separator = word_of(separator)?;
     if separator.is_empty() { Err(raise("ValueError", "empty separator")) } else { Ok(separator) }
 }
