@@ -65,7 +65,8 @@ impl Traceback {
                     error = inner;
                 }
                 _ => {
-                    if line > 0 {
+                    // Without a file it is the place of nothing: the evaluator ran out of stack between two calls.
+                    if line > 0 && !file.is_empty() {
                         frames.push(Frame::at(&file, line, column, function));
                     }
                     return Self { frames };
