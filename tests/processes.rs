@@ -190,3 +190,36 @@ fn kills_at_any_moment_tear_nothing() {
     assert_eq!(output(child), (Some(0), String::new()));
     eventually("the end of all processes", || group(id).is_empty());
 }
+
+/// A limit on descriptors: an OSError that says so, and the program goes on.
+#[test]
+fn out_of_descriptors_is_an_oserror() {
+    let code = r#"
+        fn wait() { time::sleep(600); }
+        let all = [];
+        let error = ();
+        try { for i in 0..100 { let p = Process(wait); p.start(); all.push(p); } } catch (e) { error = e; }
+        assert_eq(error.type, "OSError");
+        assert_eq(error.message, "[Errno 24] Too many open files");
+        assert(len(all) > 0);
+        for p in all { p.kill(); p.join(); p.close(); }
+        all.clear();
+        let p = Process(|| exit(3));
+        p.start();
+        p.join();
+        assert_eq(p.exitcode, 3);
+        print("ready");
+    "#;
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -n 20; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_onelock"), "-e", code])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .expect("the program starts");
+    let id = child.id();
+    read_until(&mut child, "ready");
+    assert_eq!(output(child), (Some(0), String::new()));
+    eventually("the end of all processes", || group(id).is_empty());
+}

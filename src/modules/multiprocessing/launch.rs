@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 
 use rhai::Dynamic;
+use rustix::process::{Signal, WaitOptions, kill_process, waitpid};
 use rustix::thread::{CpuSet, sched_getaffinity};
 
 use super::bootstrap;
@@ -114,7 +115,12 @@ pub(super) fn launch(
     let pid = pid.map_err(|error| raise_io(&error, None))?;
     drop(descriptors);
     request.sent();
-    Child::new(pid).map_err(|error| raise_io(&error, None))
+    Child::new(pid).map_err(|error| {
+        // Without a descriptor nobody could wait for it: it must not live on unknown.
+        let _ = kill_process(pid, Signal::KILL);
+        let _ = waitpid(Some(pid), WaitOptions::empty());
+        raise_io(&error, None)
+    })
 }
 
 /// Everything that the child gets: see [`bootstrap::Request`] for the order.
