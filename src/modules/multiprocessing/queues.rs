@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 
 use rhai::Dynamic;
 
+use super::context::Context;
 use crate::ipc::codec::{self, Decoder, Encoder, Purpose, Travel};
 use crate::ipc::{Channel, SendError, values};
 use crate::language::exception::{Outcome, interrupted, raise};
@@ -140,7 +141,7 @@ impl<C: Class> ProcessQueue<C> {
 }
 
 /// Constructs a queue of a class for at most `maxsize` items, 2^31 - 1 if that is not positive.
-pub(super) fn construct<C: Class>(maxsize: i64) -> Outcome<Dynamic>
+fn construct<C: Class>(maxsize: i64) -> Outcome<Dynamic>
 where
     ProcessQueue<C>: Handle,
 {
@@ -285,12 +286,25 @@ fn define_simple(module: &mut NativeModule) {
         );
 }
 
+/// The constructors as methods of a context, whatever its start method.
+fn define_in_contexts(module: &mut NativeModule) {
+    module
+        .method::<Context, _>("Queue(maxsize=0)", "multiprocessing.Queue.", |_, call| {
+            construct::<Plain>(call.int_or(0, 0)?)
+        })
+        .method::<Context, _>("JoinableQueue(maxsize=0)", "multiprocessing.JoinableQueue.", |_, call| {
+            construct::<Joinable>(call.int_or(0, 0)?)
+        })
+        .method::<Context, _>("SimpleQueue()", "multiprocessing.SimpleQueue.", |_, _| construct::<Simple>(0));
+}
+
 /// Defines the classes. By their bare names `Queue` and `SimpleQueue` are others, which serve threads first.
 pub(super) fn define(module: &mut NativeModule) {
     define_queue::<Plain>(module);
     define_queue::<Joinable>(module);
     define_joinable(module);
     define_simple(module);
+    define_in_contexts(module);
     module
         .function(
             "Queue(maxsize=0)",
