@@ -5,6 +5,7 @@
 //! so that it is whole whenever a process is killed in the middle. A node belongs to its waiter, who frees it;
 //! that of a killed waiter is freed when somebody comes across it.
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use super::arena::{self, Offset};
@@ -33,15 +34,26 @@ fn node(at: Offset) -> Option<&'static Node> {
 pub(super) struct Ticket {
     at: Offset,
     node: &'static Node,
+    settled: Cell<bool>,
 }
 
 impl Ticket {
+    /// Its waiter is done with it.
+    pub(super) fn settle(&self) {
+        self.settled.set(true);
+    }
+
+    /// Is its waiter done with it?
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled.get()
+    }
+
     /// A place that is in no list yet.
     pub(super) fn new() -> std::io::Result<Self> {
         let at = arena::allocate(BYTES)?;
         let node = node(at).ok_or(std::io::ErrorKind::OutOfMemory)?;
         node.process.store(Member::own().to_bits(), Ordering::Relaxed);
-        Ok(Self { at, node })
+        Ok(Self { at, node, settled: Cell::new(false) })
     }
 
     /// What the waiter was told; 0 if nothing yet.

@@ -38,6 +38,16 @@ impl WaitQueue {
         self.waiters.push_front(Arc::clone(waiter));
     }
 
+    /// Those who wait.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Waiter>> {
+        self.waiters.iter()
+    }
+
+    /// Takes them all out without waking them.
+    pub fn take(&mut self) -> Vec<Arc<Waiter>> {
+        self.waiters.drain(..).collect()
+    }
+
     /// Takes a waiter out; false if it was woken before.
     pub fn remove(&mut self, waiter: &Arc<Waiter>) -> bool {
         let position = self.waiters.iter().position(|w| Arc::ptr_eq(w, waiter));

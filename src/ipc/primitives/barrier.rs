@@ -7,7 +7,8 @@ use crate::ipc::arena::Offset;
 use crate::ipc::family::Member;
 use crate::ipc::waiters::{Ticket, Waiters};
 use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
-use crate::runtime::primitives::BrokenBarrier;
+use crate::runtime::primitives::shared::{BarrierFailure, Place, Places, SharedBarrier};
+use crate::runtime::primitives::{BrokenBarrier, Standing};
 use crate::runtime::sync::{Arc, Ordering};
 use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
 
@@ -60,6 +61,33 @@ pub struct Barrier {
     memory: Shared<Memory>,
 }
 
+/// The number of the round whose action runs while a barrier is promoted.
+const PROMOTED_ROUND: u64 = 1;
+
+/// A place at the barrier for a thread that waited when it was promoted. Dropping it breaks the barrier.
+struct Stand {
+    barrier: Arc<Barrier>,
+    ticket: Ticket,
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        if !self.ticket.is_settled() {
+            self.barrier.withdraw(&self.ticket);
+        }
+    }
+}
+
+impl Place for Stand {
+    fn wait(self: Box<Self>, wait: &Wait) -> Result<bool, Interrupt> {
+        let waited = self.barrier.wait_at(&self.ticket, wait);
+        self.ticket.settle();
+        waited
+    }
+
+    fn leave(self: Box<Self>) {}
+}
+
 /// How an arrival at the barrier goes on.
 enum Arrival {
     /// The caller is the last one, for the so-manieth time, and runs the action.
@@ -78,6 +106,28 @@ impl Barrier {
         let memory = Shared::<Memory>::new()?;
         memory.state.enter(|state, _| state.parties = u32::try_from(parties).unwrap_or(u32::MAX));
         Ok(Arc::new(Self { label, parties, memory }))
+    }
+
+    /// A barrier that stands like one that was not shared, with so many places taken, which are returned.
+    ///
+    /// # Errors
+    /// Those of the shared memory.
+    pub fn standing(label: Label, standing: Standing, waiting: usize) -> io::Result<(Arc<Self>, Places)> {
+        let barrier = Self::new(label, standing.parties)?;
+        let tickets = (0..waiting).map(|_| Ticket::new()).collect::<io::Result<Vec<_>>>()?;
+        barrier.enter(|state| {
+            tickets.iter().for_each(|ticket| state.waiters.push(ticket));
+            if standing.acting {
+                state.acting = Member::own();
+                state.rounds = PROMOTED_ROUND;
+                state.phase = Phase::Acting;
+            } else if standing.broken {
+                state.phase = Phase::Broken;
+            }
+        });
+        let stand = |ticket| Box::new(Stand { barrier: Arc::clone(&barrier), ticket }) as Box<dyn Place>;
+        let places = tickets.into_iter().map(stand).collect();
+        Ok((barrier, places))
     }
 
     /// The barrier whose state this is, as another process sent it.
@@ -168,23 +218,28 @@ impl Barrier {
             Some(Arrival::Waits(index)) => self.wait_for_others(&ticket, wait).map(|()| index),
             Some(Arrival::Last(round)) => {
                 let result = action();
-                self.memory.state.change(
-                    u32::MAX,
-                    repaired(|state: &mut State| {
-                        // A reset came first, and another round may have begun.
-                        if state.phase != Phase::Acting || state.rounds != round {
-                            return;
-                        }
-                        if result.is_err() {
-                            return state.leave_broken();
-                        }
-                        state.waiters.tell(OPENED, usize::MAX);
-                        state.phase = Phase::Filling;
-                    }),
-                );
+                self.finish_round(round, result.is_ok());
                 result.map(|()| self.parties - 1)
             }
         }
+    }
+
+    /// The action of a round is over.
+    fn finish_round(&self, round: u64, succeeded: bool) {
+        self.memory.state.change(
+            u32::MAX,
+            repaired(|state: &mut State| {
+                // A reset came first, and another round may have begun.
+                if state.phase != Phase::Acting || state.rounds != round {
+                    return;
+                }
+                if !succeeded {
+                    return state.leave_broken();
+                }
+                state.waiters.tell(OPENED, usize::MAX);
+                state.phase = Phase::Filling;
+            }),
+        );
     }
 
     fn wait_for_others<E: From<BrokenBarrier> + From<Interrupt>>(
@@ -192,23 +247,31 @@ impl Barrier {
         ticket: &Ticket,
         wait: &Wait,
     ) -> Result<(), E> {
+        match self.wait_at(ticket, wait)? {
+            true => Ok(()),
+            false => Err(BrokenBarrier.into()),
+        }
+    }
+
+    /// Waits for the others; false if the barrier broke.
+    fn wait_at(self: &Arc<Self>, ticket: &Ticket, wait: &Wait) -> Result<bool, Interrupt> {
         let acting_is_over =
             || self.enter(|state| state.phase == Phase::Acting && state.acting.end().is_some());
-        let told = ticket.wait(wait, || self.reason(), acting_is_over);
+        let waited = ticket.wait(wait, || self.reason(), acting_is_over);
         // Between the end of the wait and now, the others may all have come.
-        let told_at_last =
-            self.memory.state.change_if(repaired(|state: &mut State| match state.waiters.remove(ticket) {
-                0 => {
-                    state.leave_broken();
-                    (u32::MAX, BROKEN)
-                }
-                told => (0, told),
-            }));
-        match told {
-            Err(interrupt) => Err(interrupt.into()),
-            Ok(_) if told_at_last == OPENED => Ok(()),
-            Ok(_) => Err(BrokenBarrier.into()),
-        }
+        let told = self.withdraw(ticket);
+        waited.map(|_| told == OPENED)
+    }
+
+    /// Takes a waiter out, and breaks the barrier if the waiter was told nothing; returns what it was told.
+    fn withdraw(&self, ticket: &Ticket) -> u32 {
+        self.memory.state.change_if(repaired(|state: &mut State| match state.waiters.remove(ticket) {
+            0 => {
+                state.leave_broken();
+                (u32::MAX, BROKEN)
+            }
+            told => (0, told),
+        }))
     }
 
     /// Breaks the barrier: who waits, and who comes, gets [`BrokenBarrier`].
@@ -242,6 +305,60 @@ fn repaired<R>(f: impl FnOnce(&mut State) -> R) -> impl FnOnce(&mut State, bool)
             state.waiters.repair();
         }
         f(state)
+    }
+}
+
+/// An action failed whose error its caller keeps.
+enum Failure {
+    Action,
+    Other(BarrierFailure),
+}
+
+impl From<BrokenBarrier> for Failure {
+    fn from(_: BrokenBarrier) -> Self {
+        Self::Other(BarrierFailure::Broken)
+    }
+}
+
+impl From<Interrupt> for Failure {
+    fn from(interrupt: Interrupt) -> Self {
+        Self::Other(BarrierFailure::Interrupted(interrupt))
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Other(BarrierFailure::Memory(error))
+    }
+}
+
+impl SharedBarrier for Barrier {
+    fn wait(self: Arc<Self>, wait: &Wait, action: &mut dyn FnMut() -> bool) -> Result<usize, BarrierFailure> {
+        let arrived = Self::wait(&self, wait, || if action() { Ok(()) } else { Err(Failure::Action) });
+        arrived.map_err(|failure| match failure {
+            Failure::Action => BarrierFailure::Action,
+            Failure::Other(failure) => failure,
+        })
+    }
+
+    fn waiting(&self) -> usize {
+        Self::waiting(self)
+    }
+
+    fn is_broken(&self) -> bool {
+        Self::is_broken(self)
+    }
+
+    fn abort(&self) {
+        Self::abort(self);
+    }
+
+    fn reset(&self) {
+        Self::reset(self);
+    }
+
+    fn finish(&self, succeeded: bool) {
+        self.finish_round(PROMOTED_ROUND, succeeded);
     }
 }
 

@@ -8,7 +8,8 @@ use super::rlock::RLock;
 use crate::ipc::arena::Offset;
 use crate::ipc::waiters::{Ticket, Waiters};
 use crate::ipc::{Monitor, Shared, Zeroed};
-use crate::runtime::primitives::NotOwned;
+use crate::runtime::primitives::shared::{Place, SharedCondition};
+use crate::runtime::primitives::{NotOwned, WaitError};
 use crate::runtime::sync::Arc;
 use crate::runtime::{Interrupt, Label, Reason, Resource, Site, Wait};
 
@@ -63,45 +64,34 @@ impl Exclusive {
     }
 }
 
-/// A condition variable in shared memory. The callers check that the lock is held as their rules want it.
-pub struct Condition {
+/// Those who wait at a condition in shared memory, the longest-waiting first.
+pub struct Line {
     label: Label,
-    lock: Exclusive,
     queue: Shared<Queue>,
 }
 
-impl Condition {
-    /// A condition on `lock`.
+impl Line {
+    /// An empty line.
     ///
     /// # Errors
     /// Those of the shared memory.
-    pub fn new(label: Label, lock: Exclusive) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self { label, lock, queue: Shared::new()? }))
+    pub fn new(label: Label) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self { label, queue: Shared::new()? }))
     }
 
-    /// The condition on `lock` whose queue this is, as another process sent them.
-    pub fn of(label: Label, lock: Exclusive, queue: Shared<Queue>) -> Arc<Self> {
-        Arc::new(Self { label, lock, queue })
+    /// The line whose queue this is, as another process sent it.
+    pub fn of(label: Label, queue: Shared<Queue>) -> Arc<Self> {
+        Arc::new(Self { label, queue })
     }
 
-    /// The queue of those who wait, to be sent to another process together with the lock.
+    /// The queue, to be sent to another process.
     pub fn queue(&self) -> &Shared<Queue> {
         &self.queue
     }
 
-    /// What tells the condition from others, in every process.
-    pub fn place(&self) -> Offset {
-        self.queue.place()
-    }
-
-    /// What reports call it.
+    /// What reports call the condition.
     pub fn label(&self) -> &Label {
         &self.label
-    }
-
-    /// The lock.
-    pub fn lock(&self) -> &Exclusive {
-        &self.lock
     }
 
     fn enter<R>(&self, f: impl FnOnce(&Waiters) -> R) -> R {
@@ -118,41 +108,99 @@ impl Condition {
         self.enter(Waiters::count)
     }
 
+    fn stand(self: &Arc<Self>) -> io::Result<Stand> {
+        let ticket = Ticket::new()?;
+        self.enter(|waiters| waiters.push(&ticket));
+        Ok(Stand { line: Arc::clone(self), ticket })
+    }
+
+    /// Wakes up to `n` of those who wait, the longest-waiting first.
+    pub fn notify(&self, n: usize) {
+        self.enter(|waiters| waiters.tell(NOTIFIED, n));
+    }
+}
+
+/// A place in a line. Dropping it leaves the line, and passes on a notification that nobody asked for any more.
+struct Stand {
+    line: Arc<Line>,
+    ticket: Ticket,
+}
+
+impl Stand {
+    fn wait(self, wait: &Wait) -> Result<bool, Interrupt> {
+        self.ticket.wait(wait, || Reason::Resource(Arc::clone(&self.line) as _), || false)?;
+        // Between the end of the wait and now, a notification may have come.
+        let notified = self.line.enter(|waiters| waiters.remove(&self.ticket)) == NOTIFIED;
+        self.ticket.settle();
+        Ok(notified)
+    }
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        if self.ticket.is_settled() {
+            return;
+        }
+        if self.line.enter(|waiters| waiters.remove(&self.ticket)) == NOTIFIED {
+            self.line.notify(1);
+        }
+    }
+}
+
+impl Place for Stand {
+    fn wait(self: Box<Self>, wait: &Wait) -> Result<bool, Interrupt> {
+        Self::wait(*self, wait)
+    }
+
+    fn leave(self: Box<Self>) {}
+}
+
+impl SharedCondition for Line {
+    fn enlist(self: Arc<Self>) -> io::Result<Box<dyn Place>> {
+        Ok(Box::new(self.stand()?))
+    }
+
+    fn notify(&self, n: usize) {
+        Self::notify(self, n);
+    }
+}
+
+/// A condition variable in shared memory. The callers check that the lock is held as their rules want it.
+pub struct Condition {
+    lock: Exclusive,
+    line: Arc<Line>,
+}
+
+impl Condition {
+    /// A condition on `lock` with this line.
+    pub fn new(lock: Exclusive, line: Arc<Line>) -> Arc<Self> {
+        Arc::new(Self { lock, line })
+    }
+
+    /// Those who wait.
+    pub fn line(&self) -> &Arc<Line> {
+        &self.line
+    }
+
+    /// What tells the condition from others, in every process.
+    pub fn place(&self) -> Offset {
+        self.line.queue.place()
+    }
+
+    /// The lock.
+    pub fn lock(&self) -> &Exclusive {
+        &self.lock
+    }
+
     /// Frees the lock, waits to be notified, and takes the lock again; false when the deadline came first.
     ///
     /// # Errors
-    /// [`NotOwned`] without the lock; the system's when shared memory is used up. [`Interrupt`] inside; the lock
-    /// is then held again, unless the program is over.
-    pub fn wait(
-        self: &Arc<Self>,
-        deadline: Option<Instant>,
-        site: Site,
-    ) -> Result<Result<bool, Interrupt>, WaitError> {
-        let ticket = Ticket::new()?;
-        self.enter(|waiters| waiters.push(&ticket));
-        let count = match self.lock.release_all() {
-            Ok(count) => count,
-            Err(error) => {
-                self.enter(|waiters| waiters.remove(&ticket));
-                return Err(error.into());
-            }
-        };
-        let notified = self.wait_for_notification(&ticket, &Wait { deadline, try_only: false, site });
+    /// [`WaitError`]. [`Interrupt`] inside; the lock is then held again, unless the program is over.
+    pub fn wait(&self, deadline: Option<Instant>, site: Site) -> Result<Result<bool, Interrupt>, WaitError> {
+        let stand = self.line.stand()?;
+        let count = self.lock.release_all()?;
+        let notified = stand.wait(&Wait { deadline, try_only: false, site });
         Ok(self.take_again(count, site).and(notified))
-    }
-
-    fn wait_for_notification(self: &Arc<Self>, ticket: &Ticket, wait: &Wait) -> Result<bool, Interrupt> {
-        let told = ticket.wait(wait, || Reason::Resource(Arc::clone(self) as _), || false);
-        let was_notified = self.enter(|waiters| waiters.remove(ticket)) == NOTIFIED;
-        match told {
-            Err(interrupt) => {
-                if was_notified {
-                    self.notify(1);
-                }
-                Err(interrupt)
-            }
-            Ok(_) => Ok(was_notified),
-        }
     }
 
     /// Takes the lock back; Ctrl-C meanwhile is reported only when the lock is held.
@@ -169,32 +217,16 @@ impl Condition {
 
     /// Wakes up to `n` of those who wait, the longest-waiting first.
     pub fn notify(&self, n: usize) {
-        self.enter(|waiters| waiters.tell(NOTIFIED, n));
+        self.line.notify(n);
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.line.waiting()
     }
 }
 
-/// Why a wait at a condition did not begin.
-#[derive(Debug)]
-pub enum WaitError {
-    /// The lock is not held.
-    NotOwned,
-    /// There is no more shared memory.
-    Memory(io::Error),
-}
-
-impl From<NotOwned> for WaitError {
-    fn from(_: NotOwned) -> Self {
-        Self::NotOwned
-    }
-}
-
-impl From<io::Error> for WaitError {
-    fn from(error: io::Error) -> Self {
-        Self::Memory(error)
-    }
-}
-
-impl Resource for Condition {
+impl Resource for Line {
     fn describe(&self) -> String {
         format!("a notification of {}", self.label)
     }

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::ipc::arena::Offset;
 use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
+use crate::runtime::primitives::shared::SharedEvent;
 use crate::runtime::sync::Arc;
 use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
 
@@ -33,6 +34,16 @@ impl Event {
     /// Those of the shared memory.
     pub fn new(label: Label) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self { label, state: Shared::new()? }))
+    }
+
+    /// An event that stands like one that was not shared: set or not, after so many sets.
+    ///
+    /// # Errors
+    /// Those of the shared memory.
+    pub fn standing(label: Label, set: bool, sets: u64) -> io::Result<Arc<Self>> {
+        let event = Self::new(label)?;
+        event.state.enter(|state, _| (state.set, state.sets) = (set, sets));
+        Ok(event)
     }
 
     /// The event whose state this is, as another process sent it.
@@ -78,7 +89,11 @@ impl Event {
     /// # Errors
     /// [`Interrupt`].
     pub fn wait(self: &Arc<Self>, wait: &Wait) -> Result<bool, Interrupt> {
-        let mut before = None;
+        self.wait_after(wait, None)
+    }
+
+    /// As [`Event::wait`], of a waiter that came after so many sets.
+    fn wait_after(self: &Arc<Self>, wait: &Wait, mut before: Option<u64>) -> Result<bool, Interrupt> {
         let seen = self.state.wait_until(
             wait,
             || Reason::Resource(Arc::clone(self) as _),
@@ -91,6 +106,24 @@ impl Event {
             },
         )?;
         Ok(seen.is_some())
+    }
+}
+
+impl SharedEvent for Event {
+    fn wait(self: Arc<Self>, wait: &Wait, seen: Option<u64>) -> Result<bool, Interrupt> {
+        self.wait_after(wait, seen)
+    }
+
+    fn set(&self) {
+        Self::set(self);
+    }
+
+    fn clear(&self) {
+        Self::clear(self);
+    }
+
+    fn is_set(&self) -> bool {
+        Self::is_set(self)
     }
 }
 

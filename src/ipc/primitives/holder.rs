@@ -3,8 +3,8 @@
 use std::cell::Cell;
 
 use crate::ipc::family::Member;
-use crate::runtime::current;
 use crate::runtime::sync::{AtomicI64, Ordering};
+use crate::runtime::{ThreadId, current};
 
 /// A thread of a process, as shared memory remembers it. All zero is nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,16 @@ impl Holder {
     /// The calling thread.
     pub fn own() -> Self {
         Self { process: Member::own(), thread: current().map_or_else(foreign_thread, |t| t.id().ident()) }
+    }
+
+    /// A thread of the calling process.
+    pub fn of_thread(thread: Option<ThreadId>) -> Self {
+        Self { process: Member::own(), thread: thread.map_or(0, ThreadId::ident) }
+    }
+
+    /// The thread's `ident`, if it is one of the calling process.
+    pub fn ident(self) -> Option<i64> {
+        self.is_own_process().then_some(self.thread)
     }
 
     /// The process.

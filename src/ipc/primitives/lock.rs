@@ -7,6 +7,7 @@ use super::holder::Holder;
 use crate::ipc::arena::Offset;
 use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
 use crate::runtime::primitives::NotLocked;
+use crate::runtime::primitives::shared::SharedLock;
 use crate::runtime::sync::{Arc, Ordering};
 use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
 
@@ -38,6 +39,16 @@ impl Lock {
     /// Those of the shared memory.
     pub fn new(label: Label) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self { label, state: Shared::new()? }))
+    }
+
+    /// A lock that is taken, in the place of one that was not shared.
+    ///
+    /// # Errors
+    /// Those of the shared memory.
+    pub fn taken(label: Label, holder: Holder, line: u32) -> io::Result<Arc<Self>> {
+        let lock = Self::new(label)?;
+        lock.state.enter(|state, _| (state.locked, state.holder, state.line) = (true, holder, line));
+        Ok(lock)
     }
 
     /// The lock whose state this is, as another process sent it.
@@ -101,6 +112,20 @@ impl Lock {
     /// Who took it, while it is taken.
     pub fn holder(&self) -> Option<Holder> {
         self.state.enter(|state, _| state.locked.then_some(state.holder))
+    }
+}
+
+impl SharedLock for Lock {
+    fn acquire(self: Arc<Self>, wait: &Wait) -> Result<bool, Interrupt> {
+        Self::acquire(&self, wait)
+    }
+
+    fn release(&self) -> Result<(), NotLocked> {
+        Self::release(self)
+    }
+
+    fn is_locked(&self) -> bool {
+        Self::is_locked(self)
     }
 }
 

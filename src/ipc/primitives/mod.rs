@@ -10,13 +10,15 @@ mod condition;
 mod event;
 mod holder;
 mod lock;
+#[cfg(test)]
+mod promotion_tests;
 mod rlock;
 mod semaphore;
 #[cfg(test)]
 mod tests;
 
 pub use barrier::{Barrier, Memory as BarrierState};
-pub use condition::{Condition, Exclusive, Queue as ConditionState, WaitError};
+pub use condition::{Condition, Exclusive, Line, Queue as ConditionState};
 pub use event::{Event, State as EventState};
 pub use holder::Holder;
 pub use lock::{Lock, State as LockState};

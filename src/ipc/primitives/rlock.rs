@@ -7,6 +7,7 @@ use super::holder::Holder;
 use crate::ipc::arena::Offset;
 use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
 use crate::runtime::primitives::NotOwned;
+use crate::runtime::primitives::shared::SharedRLock;
 use crate::runtime::sync::{Arc, Ordering};
 use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
 
@@ -37,6 +38,16 @@ impl RLock {
     /// Those of the shared memory.
     pub fn new(label: Label) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self { label, state: Shared::new()? }))
+    }
+
+    /// A lock that is taken `count` times, in the place of one that was not shared.
+    ///
+    /// # Errors
+    /// Those of the shared memory.
+    pub fn taken(label: Label, owner: Holder, count: u32, line: u32) -> io::Result<Arc<Self>> {
+        let lock = Self::new(label)?;
+        lock.state.enter(|state, _| (state.count, state.owner, state.line) = (count, owner, line));
+        Ok(lock)
     }
 
     /// The lock whose state this is, as another process sent it.
@@ -130,6 +141,32 @@ impl RLock {
     /// Who holds it, and how often.
     pub fn owner(&self) -> Option<(Holder, u32)> {
         self.state.enter(|state, _| (state.count > 0).then_some((state.owner, state.count)))
+    }
+}
+
+impl SharedRLock for RLock {
+    fn acquire_times(self: Arc<Self>, count: usize, wait: &Wait) -> Result<bool, Interrupt> {
+        Self::acquire_times(&self, u32::try_from(count).unwrap_or(u32::MAX), wait)
+    }
+
+    fn release(&self) -> Result<(), NotOwned> {
+        Self::release(self)
+    }
+
+    fn release_all(&self) -> Result<usize, NotOwned> {
+        Self::release_all(self).map(|count| count as usize)
+    }
+
+    fn is_owned(&self) -> bool {
+        Self::is_owned(self)
+    }
+
+    fn count(&self) -> usize {
+        Self::owner(self).map_or(0, |(_, count)| count as usize)
+    }
+
+    fn owner(&self) -> Option<i64> {
+        Self::owner(self).map(|(owner, _)| owner.ident().unwrap_or(0))
     }
 }
 

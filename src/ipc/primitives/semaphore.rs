@@ -4,6 +4,7 @@ use std::io;
 
 use crate::ipc::arena::Offset;
 use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
+use crate::runtime::primitives::shared::SharedSemaphore;
 use crate::runtime::sync::Arc;
 use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
 
@@ -97,6 +98,20 @@ impl Semaphore {
     /// What the value never exceeds.
     pub fn most(&self) -> u64 {
         self.state.enter(|state, _| state.most)
+    }
+}
+
+impl SharedSemaphore for Semaphore {
+    fn acquire(self: Arc<Self>, wait: &Wait) -> Result<bool, Interrupt> {
+        Self::acquire(&self, wait)
+    }
+
+    fn release(&self, n: u64) -> bool {
+        Self::release(self, n)
+    }
+
+    fn value(&self) -> u64 {
+        Self::value(self)
     }
 }
 

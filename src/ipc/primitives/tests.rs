@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::ipc::family::{self, End};
 use crate::ipc::{Shared, Zeroed};
-use crate::runtime::primitives::BrokenBarrier;
+use crate::runtime::primitives::{BrokenBarrier, WaitError};
 use crate::runtime::sync::{Arc, AtomicU64, Ordering};
 use crate::runtime::{GilMode, Interrupt, Label, OnDeadlock, Runtime, Site, Wait};
 
@@ -328,7 +328,7 @@ fn a_set_that_is_cleared_at_once_wakes_all_the_same() {
 }
 
 fn condition() -> Arc<Condition> {
-    Condition::new(label(), Exclusive::RLock(RLock::new(label()).unwrap())).unwrap()
+    Condition::new(Exclusive::RLock(RLock::new(label()).unwrap()), Line::new(label()).unwrap())
 }
 
 /// One wait of a child at the condition.

@@ -25,6 +25,8 @@ pub use children::at_exit;
 pub use context::{StartMethod, context_argument, set_start_method};
 pub use launch::{after_fork, anticipate, fork_server_pid};
 pub use process::ProcessHandle;
+pub use synchronize::{LockHandle, RLockHandle};
+pub(crate) use synchronize::{pack_label, unpack_label};
 
 /// The key with which the connections of this family of processes are authenticated.
 pub fn authkey(realm: &crate::runtime::sync::Arc<Realm>) -> Vec<u8> {

@@ -1,12 +1,18 @@
 //! `Barrier`.
 
+use std::io;
+
 use rhai::{Dynamic, EvalAltResult, FnPtr};
 
+use super::promotion::{adopted, check_purpose, concrete, no_memory, remember};
+use crate::ipc::codec::{self, Decoder, Encoder, Travel};
+use crate::ipc::primitives as shared;
 use crate::language::callable::{as_function, invoke};
 use crate::language::exception::{Class, Exception, Outcome, interrupted, raise};
 use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
 use crate::language::variables::{synchronise, to_local, to_shared};
+use crate::modules::multiprocessing::{pack_label, unpack_label};
 use crate::runtime::primitives::{Barrier, BrokenBarrier};
 use crate::runtime::sync::Arc;
 use crate::runtime::{Interrupt, Wait};
@@ -45,6 +51,13 @@ enum Failure {
     Broken,
     Interrupted(Interrupt),
     Action(Box<EvalAltResult>),
+    Memory(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Memory(error)
+    }
 }
 
 impl From<BrokenBarrier> for Failure {
@@ -56,6 +69,50 @@ impl From<BrokenBarrier> for Failure {
 impl From<Interrupt> for Failure {
     fn from(interrupt: Interrupt) -> Self {
         Self::Interrupted(interrupt)
+    }
+}
+
+impl BarrierHandle {
+    /// The barrier in shared memory, which it is moved to if it is not there yet.
+    fn promote(&self) -> Outcome<Arc<shared::Barrier>> {
+        let barrier = &self.0.barrier;
+        let promoted = barrier.promote(|standing, waiting| {
+            let (made, places) = shared::Barrier::standing(barrier.label().clone(), standing, waiting)?;
+            remember(made.place(), &self.0);
+            Ok::<_, io::Error>((made as _, places))
+        });
+        promoted.map(|barrier| concrete(barrier)).map_err(|error| no_memory(&error))
+    }
+}
+
+impl Travel for BarrierHandle {
+    const TAG: &'static str = "threading.Barrier";
+
+    fn pack(&self, out: &mut Encoder) -> Outcome<()> {
+        check_purpose(out, Self::NAME)?;
+        let shared = self.promote()?;
+        pack_label(self.0.barrier.label(), out);
+        let action = self.0.action.clone().map_or(Dynamic::UNIT, to_local);
+        out.named(|| "the barrier's action".into(), &action)?;
+        out.u64(u64::from(self.0.timeout.is_some()));
+        out.u64(self.0.timeout.unwrap_or_default().to_bits());
+        out.shared(shared.state())
+    }
+
+    fn unpack(input: &mut Decoder<'_>) -> Outcome<Self> {
+        let label = unpack_label("Barrier", input)?;
+        let action = input.value()?;
+        let action = (!action.is_unit()).then(|| to_shared(action));
+        let has_timeout = input.u64()? != 0;
+        let timeout = f64::from_bits(input.u64()?);
+        let timeout = has_timeout.then_some(timeout);
+        let shared = shared::Barrier::of(label.clone(), input.shared()?);
+        let make = || {
+            let parties = shared.parties();
+            let barrier = Barrier::promoted(label, parties, Arc::clone(&shared) as _);
+            Arc::new(Object { barrier, action, timeout })
+        };
+        Ok(Self(adopted(shared.place(), make)))
     }
 }
 
@@ -87,10 +144,12 @@ fn wait(handle: &BarrierHandle, call: &mut Call) -> Outcome<Dynamic> {
         Failure::Broken => Exception::new(Class::known("BrokenBarrierError"), "").into_error(),
         Failure::Interrupted(interrupt) => interrupted(interrupt),
         Failure::Action(error) => error,
+        Failure::Memory(error) => no_memory(&error),
     })
 }
 
 pub(super) fn define(module: &mut NativeModule) {
+    codec::register::<BarrierHandle>();
     module
         .handle::<BarrierHandle>()
         .class(

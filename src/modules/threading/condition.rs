@@ -5,13 +5,17 @@ use std::time::{Duration, Instant};
 use rhai::Dynamic;
 
 use super::lock::{LockHandle, RLockHandle, blocking_and_timeout};
+use super::promotion::{adopted, check_purpose, concrete, no_memory, remember};
+use crate::ipc::codec::{self, Decoder, Encoder, Travel};
+use crate::ipc::primitives as shared;
 use crate::language::callable::{as_function, invoke};
 use crate::language::exception::{Outcome, interrupted, raise};
 use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
 use crate::language::value;
 use crate::language::variables::synchronise;
-use crate::runtime::primitives::{Condition, Exclusive, RLock};
+use crate::modules::multiprocessing::{self, pack_label, unpack_label};
+use crate::runtime::primitives::{Condition, Exclusive, RLock, WaitError};
 use crate::runtime::sync::Arc;
 use crate::runtime::{Label, Wait};
 
@@ -31,6 +35,49 @@ impl Handle for ConditionHandle {
     }
 }
 
+impl ConditionHandle {
+    /// The line of those who wait, which is moved to shared memory if it is not there yet.
+    fn promote(&self) -> Outcome<Arc<shared::Line>> {
+        let promoted = self.0.promote(|| {
+            let made = shared::Line::new(self.0.label().clone())?;
+            remember(made.queue().place(), &self.0);
+            Ok::<_, std::io::Error>(made as _)
+        });
+        promoted.map(|line| concrete(line)).map_err(|error| no_memory(&error))
+    }
+}
+
+impl Travel for ConditionHandle {
+    const TAG: &'static str = "threading.Condition";
+
+    fn pack(&self, out: &mut Encoder) -> Outcome<()> {
+        check_purpose(out, Self::NAME)?;
+        match self.0.lock() {
+            Exclusive::Lock(lock) => {
+                out.u64(0);
+                LockHandle(Arc::clone(lock)).pack(out)?;
+            }
+            Exclusive::RLock(lock) => {
+                out.u64(1);
+                RLockHandle(Arc::clone(lock)).pack(out)?;
+            }
+        }
+        let line = self.promote()?;
+        pack_label(self.0.label(), out);
+        out.shared(line.queue())
+    }
+
+    fn unpack(input: &mut Decoder<'_>) -> Outcome<Self> {
+        let lock = match input.u64()? {
+            0 => Exclusive::Lock(LockHandle::unpack(input)?.0),
+            _ => Exclusive::RLock(RLockHandle::unpack(input)?.0),
+        };
+        let label = unpack_label("Condition", input)?;
+        let line = shared::Line::of(label.clone(), input.shared()?);
+        Ok(Self(adopted(line.queue().place(), || Condition::promoted(label, lock, line))))
+    }
+}
+
 fn new(call: &mut Call) -> Outcome<Dynamic> {
     let label = call.label("Condition");
     let lock = match call.argument(0).filter(|lock| !lock.is_unit()) {
@@ -40,6 +87,10 @@ fn new(call: &mut Call) -> Outcome<Dynamic> {
                 Exclusive::Lock(Arc::clone(&lock.0))
             } else if let Some(lock) = lock.read_lock::<RLockHandle>() {
                 Exclusive::RLock(Arc::clone(&lock.0))
+            } else if let Some(lock) = lock.read_lock::<multiprocessing::LockHandle>() {
+                Exclusive::Lock(LockHandle::of_shared(Arc::clone(&lock.0)).0)
+            } else if let Some(lock) = lock.read_lock::<multiprocessing::RLockHandle>() {
+                Exclusive::RLock(RLockHandle::of_shared(Arc::clone(&lock.0)).0)
             } else {
                 let kind = value::type_name(&lock);
                 return Err(raise(
@@ -76,7 +127,10 @@ fn wait_once(condition: &ConditionHandle, timeout: Option<f64>, call: &Call) -> 
     condition
         .0
         .wait(deadline, call.site())
-        .map_err(|_| raise("RuntimeError", "cannot wait on un-acquired lock"))?
+        .map_err(|error| match error {
+            WaitError::NotOwned => raise("RuntimeError", "cannot wait on un-acquired lock"),
+            WaitError::Memory(error) => no_memory(&error),
+        })?
         .map_err(interrupted)
 }
 
@@ -106,6 +160,7 @@ fn notify(condition: &ConditionHandle, n: usize) -> Outcome<Dynamic> {
 }
 
 pub(super) fn define(module: &mut NativeModule) {
+    codec::register::<ConditionHandle>();
     module
         .handle::<ConditionHandle>()
         .class("Condition(lock=None)", "A condition variable on a Lock or RLock, by default an RLock of its own.", new)

@@ -2,10 +2,14 @@
 
 use rhai::Dynamic;
 
-use crate::language::exception::interrupted;
+use super::promotion::{adopted, check_purpose, concrete, no_memory, remember};
+use crate::ipc::codec::{self, Decoder, Encoder, Travel};
+use crate::ipc::primitives as shared;
+use crate::language::exception::{Outcome, interrupted};
 use crate::language::identity::Handle;
 use crate::language::native::NativeModule;
 use crate::language::variables::synchronise;
+use crate::modules::multiprocessing::{pack_label, unpack_label};
 use crate::runtime::primitives::Event;
 use crate::runtime::sync::Arc;
 
@@ -26,7 +30,37 @@ impl Handle for EventHandle {
     }
 }
 
+impl EventHandle {
+    /// The event in shared memory, which it is moved to if it is not there yet.
+    fn promote(&self) -> Outcome<Arc<shared::Event>> {
+        let promoted = self.0.promote(|set, sets| {
+            let made = shared::Event::standing(self.0.label().clone(), set, sets)?;
+            remember(made.place(), &self.0);
+            Ok::<_, std::io::Error>(made as _)
+        });
+        promoted.map(|event| concrete(event)).map_err(|error| no_memory(&error))
+    }
+}
+
+impl Travel for EventHandle {
+    const TAG: &'static str = "threading.Event";
+
+    fn pack(&self, out: &mut Encoder) -> Outcome<()> {
+        check_purpose(out, Self::NAME)?;
+        let shared = self.promote()?;
+        pack_label(self.0.label(), out);
+        out.shared(shared.state())
+    }
+
+    fn unpack(input: &mut Decoder<'_>) -> Outcome<Self> {
+        let label = unpack_label("Event", input)?;
+        let shared = shared::Event::of(label.clone(), input.shared()?);
+        Ok(Self(adopted(shared.place(), || Event::promoted(label, shared))))
+    }
+}
+
 pub(super) fn define(module: &mut NativeModule) {
+    codec::register::<EventHandle>();
     module
         .handle::<EventHandle>()
         .class("Event()", "A flag that threads can wait for.", |call| {

@@ -2,9 +2,13 @@
 
 use rhai::Dynamic;
 
+use super::promotion::{adopted, check_purpose, concrete, no_memory, remember};
+use crate::ipc::codec::{self, Decoder, Encoder, Travel};
+use crate::ipc::primitives::{self as shared, Holder};
 use crate::language::exception::{Outcome, interrupted, raise};
 use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
+use crate::modules::multiprocessing::{pack_label, unpack_label};
 use crate::runtime::Wait;
 use crate::runtime::primitives::{Lock, RLock};
 use crate::runtime::sync::Arc;
@@ -40,8 +44,87 @@ impl Handle for RLockHandle {
     fn repr(&self) -> String {
         let count = self.0.count();
         let state = if count > 0 { "locked" } else { "unlocked" };
-        let owner = self.0.owner().map_or(0, |id| id.ident());
+        let owner = self.0.owner().unwrap_or(0);
         format!("<{state} _thread.RLock object owner={owner} count={count} at {:#x}>", self.identity())
+    }
+}
+
+impl LockHandle {
+    /// The handle of a lock in shared memory.
+    pub(crate) fn of_shared(shared: Arc<shared::Lock>) -> Self {
+        let label = shared.label().clone();
+        Self(adopted(shared.place(), || Lock::promoted(label, shared)))
+    }
+
+    /// The lock in shared memory, which it is moved to if it is not there yet.
+    pub(crate) fn promote(&self) -> Outcome<Arc<shared::Lock>> {
+        let label = || self.0.label().clone();
+        let promoted = self.0.promote(|held| {
+            let made = match held {
+                None => shared::Lock::new(label())?,
+                Some(held) => shared::Lock::taken(label(), Holder::of_thread(held.thread), held.site.line)?,
+            };
+            remember(made.place(), &self.0);
+            Ok::<_, std::io::Error>(made as _)
+        });
+        promoted.map(|lock| concrete(lock)).map_err(|error| no_memory(&error))
+    }
+}
+
+impl RLockHandle {
+    /// The handle of a lock in shared memory.
+    pub(crate) fn of_shared(shared: Arc<shared::RLock>) -> Self {
+        let label = shared.label().clone();
+        Self(adopted(shared.place(), || RLock::promoted(label, shared)))
+    }
+
+    /// The lock in shared memory, which it is moved to if it is not there yet.
+    pub(crate) fn promote(&self) -> Outcome<Arc<shared::RLock>> {
+        let label = || self.0.label().clone();
+        let promoted = self.0.promote(|held| {
+            let made = match held {
+                None => shared::RLock::new(label())?,
+                Some((held, count)) => {
+                    let count = u32::try_from(count).unwrap_or(u32::MAX);
+                    shared::RLock::taken(label(), Holder::of_thread(held.thread), count, held.site.line)?
+                }
+            };
+            remember(made.place(), &self.0);
+            Ok::<_, std::io::Error>(made as _)
+        });
+        promoted.map(|lock| concrete(lock)).map_err(|error| no_memory(&error))
+    }
+}
+
+impl Travel for LockHandle {
+    const TAG: &'static str = "threading.Lock";
+
+    fn pack(&self, out: &mut Encoder) -> Outcome<()> {
+        check_purpose(out, "_thread.lock")?;
+        let shared = self.promote()?;
+        pack_label(self.0.label(), out);
+        out.shared(shared.state())
+    }
+
+    fn unpack(input: &mut Decoder<'_>) -> Outcome<Self> {
+        let label = unpack_label("Lock", input)?;
+        Ok(Self::of_shared(shared::Lock::of(label, input.shared()?)))
+    }
+}
+
+impl Travel for RLockHandle {
+    const TAG: &'static str = "threading.RLock";
+
+    fn pack(&self, out: &mut Encoder) -> Outcome<()> {
+        check_purpose(out, "_thread.RLock")?;
+        let shared = self.promote()?;
+        pack_label(self.0.label(), out);
+        out.shared(shared.state())
+    }
+
+    fn unpack(input: &mut Decoder<'_>) -> Outcome<Self> {
+        let label = unpack_label("RLock", input)?;
+        Ok(Self::of_shared(shared::RLock::of(label, input.shared()?)))
     }
 }
 
@@ -67,6 +150,8 @@ pub(super) fn blocking_and_timeout(call: &mut Call) -> Outcome<Wait> {
 }
 
 pub(super) fn define(module: &mut NativeModule) {
+    codec::register::<LockHandle>();
+    codec::register::<RLockHandle>();
     module
         .handle::<LockHandle>()
         .class("Lock()", "A mutual-exclusion lock. Any thread may release it.", |call| {
@@ -125,12 +210,12 @@ pub(super) fn define(module: &mut NativeModule) {
         });
 }
 
-fn release(lock: &LockHandle) -> Outcome<Dynamic> {
+pub(crate) fn release(lock: &LockHandle) -> Outcome<Dynamic> {
     crate::language::variables::synchronise();
     lock.0.release().map(|()| Dynamic::UNIT).map_err(|_| raise("RuntimeError", "release unlocked lock"))
 }
 
-fn release_reentrant(lock: &RLockHandle) -> Outcome<Dynamic> {
+pub(crate) fn release_reentrant(lock: &RLockHandle) -> Outcome<Dynamic> {
     crate::language::variables::synchronise();
     lock.0
         .release()

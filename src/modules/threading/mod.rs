@@ -7,6 +7,7 @@ mod excepthook;
 mod functions;
 mod local;
 mod lock;
+mod promotion;
 mod semaphore;
 mod thread;
 mod timer;
@@ -16,6 +17,7 @@ use crate::language::native::NativeModule;
 pub use excepthook::{render as render_exception, report_uncaught};
 pub use local::forget_locals;
 pub use lock::{LockHandle, RLockHandle};
+pub(crate) use lock::{release, release_reentrant};
 pub use thread::{ThreadHandle, new_dummy_process};
 
 /// The module.

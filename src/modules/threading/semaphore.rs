@@ -2,10 +2,14 @@
 
 use rhai::Dynamic;
 
+use super::promotion::{adopted, check_purpose, concrete, no_memory, remember};
+use crate::ipc::codec::{self, Decoder, Encoder, Travel};
+use crate::ipc::primitives as shared;
 use crate::language::exception::{Outcome, interrupted, raise};
 use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
 use crate::language::variables::synchronise;
+use crate::modules::multiprocessing::{pack_label, unpack_label};
 use crate::runtime::Wait;
 use crate::runtime::primitives::Semaphore;
 use crate::runtime::sync::Arc;
@@ -27,6 +31,38 @@ impl Handle for SemaphoreHandle {
     fn repr(&self) -> String {
         let value = self.semaphore.value();
         format!("<threading.{} at {:#x}: value={value}>", self.class, self.identity())
+    }
+}
+
+impl SemaphoreHandle {
+    /// The semaphore in shared memory, which it is moved to if it is not there yet.
+    fn promote(&self) -> Outcome<Arc<shared::Semaphore>> {
+        let promoted = self.semaphore.promote(|value, bound| {
+            let label = self.semaphore.label().clone();
+            let made = shared::Semaphore::new(label, value, bound.unwrap_or(u64::MAX))?;
+            remember(made.place(), &self.semaphore);
+            Ok::<_, std::io::Error>(made as _)
+        });
+        promoted.map(|semaphore| concrete(semaphore)).map_err(|error| no_memory(&error))
+    }
+}
+
+impl Travel for SemaphoreHandle {
+    const TAG: &'static str = "threading.Semaphore";
+
+    fn pack(&self, out: &mut Encoder) -> Outcome<()> {
+        check_purpose(out, self.class)?;
+        let shared = self.promote()?;
+        out.u64(u64::from(self.class == "BoundedSemaphore"));
+        pack_label(self.semaphore.label(), out);
+        out.shared(shared.state())
+    }
+
+    fn unpack(input: &mut Decoder<'_>) -> Outcome<Self> {
+        let class = if input.u64()? == 0 { "Semaphore" } else { "BoundedSemaphore" };
+        let label = unpack_label(class, input)?;
+        let shared = shared::Semaphore::of(label.clone(), input.shared()?);
+        Ok(Self { semaphore: adopted(shared.place(), || Semaphore::promoted(label, shared)), class })
     }
 }
 
@@ -54,6 +90,7 @@ fn release(handle: &SemaphoreHandle, n: i64) -> Outcome<Dynamic> {
 }
 
 pub(super) fn define(module: &mut NativeModule) {
+    codec::register::<SemaphoreHandle>();
     module
         .handle::<SemaphoreHandle>()
         .class(

@@ -7,9 +7,10 @@ mod lock;
 mod queue;
 mod rlock;
 mod semaphore;
+pub mod shared;
 
-pub use barrier::{Barrier, BrokenBarrier};
-pub use condition::{Condition, Exclusive, NotOwned};
+pub use barrier::{Barrier, BrokenBarrier, Standing};
+pub use condition::{Condition, Exclusive, NotOwned, WaitError};
 pub use event::Event;
 pub use lock::{Lock, NotLocked};
 pub use queue::{Discipline, Moved, Put, Queue, TooManyDone};

@@ -10,6 +10,7 @@ use crate::language::value;
 use crate::modules::multiprocessing::synchronize::{
     LockHandle, RLockHandle, no_memory, release, release_reentrant,
 };
+use crate::modules::threading;
 use crate::runtime::{Label, Site, Wait};
 
 /// A lock that a script may have given.
@@ -19,6 +20,10 @@ pub enum Guard {
     Lock(LockHandle),
     /// `multiprocessing.RLock`.
     RLock(RLockHandle),
+    /// `Lock()`, which begins between threads.
+    Threads(threading::LockHandle),
+    /// `RLock()`, which begins between threads.
+    ThreadsAgain(threading::RLockHandle),
 }
 
 impl Guard {
@@ -42,6 +47,12 @@ impl Guard {
         if let Some(lock) = lock.read_lock::<RLockHandle>() {
             return Ok(Some(Self::RLock(lock.clone())));
         }
+        if let Some(lock) = lock.read_lock::<threading::LockHandle>() {
+            return Ok(Some(Self::Threads(lock.clone())));
+        }
+        if let Some(lock) = lock.read_lock::<threading::RLockHandle>() {
+            return Ok(Some(Self::ThreadsAgain(lock.clone())));
+        }
         let text = format!("{} has no method 'acquire'", value::repr(&lock));
         Err(raise("AttributeError", text))
     }
@@ -51,6 +62,8 @@ impl Guard {
         match self {
             Self::Lock(lock) => Dynamic::from(lock.clone()),
             Self::RLock(lock) => Dynamic::from(lock.clone()),
+            Self::Threads(lock) => Dynamic::from(lock.clone()),
+            Self::ThreadsAgain(lock) => Dynamic::from(lock.clone()),
         }
     }
 
@@ -62,6 +75,8 @@ impl Guard {
         match self {
             Self::Lock(lock) => lock.0.acquire(wait),
             Self::RLock(lock) => lock.0.acquire(wait),
+            Self::Threads(lock) => lock.0.acquire(wait),
+            Self::ThreadsAgain(lock) => lock.0.acquire(wait),
         }
         .map_err(interrupted)
     }
@@ -74,6 +89,8 @@ impl Guard {
         match self {
             Self::Lock(lock) => release(&lock.0),
             Self::RLock(lock) => release_reentrant(&lock.0),
+            Self::Threads(lock) => threading::release(lock),
+            Self::ThreadsAgain(lock) => threading::release_reentrant(lock),
         }
     }
 
@@ -100,6 +117,14 @@ impl Guard {
                 out.u64(1);
                 lock.pack(out)
             }
+            Self::Threads(lock) => {
+                out.u64(2);
+                lock.pack(out)
+            }
+            Self::ThreadsAgain(lock) => {
+                out.u64(3);
+                lock.pack(out)
+            }
         }
     }
 
@@ -107,7 +132,9 @@ impl Guard {
     pub fn unpack(input: &mut Decoder<'_>) -> Outcome<Self> {
         match input.u64()? {
             0 => LockHandle::unpack(input).map(Self::Lock),
-            _ => RLockHandle::unpack(input).map(Self::RLock),
+            1 => RLockHandle::unpack(input).map(Self::RLock),
+            2 => threading::LockHandle::unpack(input).map(Self::Threads),
+            _ => threading::RLockHandle::unpack(input).map(Self::ThreadsAgain),
         }
     }
 }

@@ -7,13 +7,15 @@ use rhai::Dynamic;
 use super::locks::{LockHandle, RLockHandle, release, release_reentrant};
 use super::{block_and_timeout, check_purpose, no_memory, pack_label, unpack_label};
 use crate::ipc::codec::{self, Decoder, Encoder, Travel};
-use crate::ipc::primitives::{Condition, Exclusive, Holder, RLock, WaitError};
+use crate::ipc::primitives::{Condition, Exclusive, Holder, Line, RLock};
 use crate::language::callable::{as_function, invoke};
 use crate::language::exception::{Outcome, interrupted, raise};
 use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
 use crate::language::value;
 use crate::language::variables::synchronise;
+use crate::modules::threading;
+use crate::runtime::primitives::WaitError;
 use crate::runtime::sync::Arc;
 use crate::runtime::{Label, Wait};
 
@@ -52,8 +54,8 @@ impl Travel for ConditionHandle {
                 RLockHandle(Arc::clone(lock)).pack(out)?;
             }
         }
-        pack_label(self.0.label(), out);
-        out.shared(self.0.queue())
+        pack_label(self.0.line().label(), out);
+        out.shared(self.0.line().queue())
     }
 
     fn unpack(input: &mut Decoder<'_>) -> Outcome<Self> {
@@ -62,7 +64,7 @@ impl Travel for ConditionHandle {
             _ => Exclusive::RLock(RLockHandle::unpack(input)?.0),
         };
         let label = unpack_label(Self::NAME, input)?;
-        Ok(Self(Condition::of(label, lock, input.shared()?)))
+        Ok(Self(Condition::new(lock, Line::of(label, input.shared()?))))
     }
 }
 
@@ -78,16 +80,19 @@ fn new(call: &mut Call) -> Outcome<Dynamic> {
                 Exclusive::Lock(Arc::clone(&lock.0))
             } else if let Some(lock) = lock.read_lock::<RLockHandle>() {
                 Exclusive::RLock(Arc::clone(&lock.0))
+            } else if let Some(lock) = lock.read_lock::<threading::LockHandle>() {
+                Exclusive::Lock(lock.promote()?)
+            } else if let Some(lock) = lock.read_lock::<threading::RLockHandle>() {
+                Exclusive::RLock(lock.promote()?)
             } else {
                 let kind = value::type_name(&lock);
-                let text =
-                    format!("Condition(): 'lock' must be a Lock or an RLock of multiprocessing, not {kind}");
+                let text = format!("Condition(): 'lock' must be a Lock or an RLock, not {kind}");
                 return Err(raise("TypeError", text));
             }
         }
     };
-    let condition = Condition::new(label, lock).map_err(|error| no_memory(&error))?;
-    Ok(Dynamic::from(ConditionHandle(condition)))
+    let line = Line::new(label).map_err(|error| no_memory(&error))?;
+    Ok(Dynamic::from(ConditionHandle(Condition::new(lock, line))))
 }
 
 fn acquire(condition: &ConditionHandle, wait: &Wait) -> Outcome<Dynamic> {
