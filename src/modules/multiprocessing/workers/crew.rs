@@ -562,17 +562,23 @@ impl Workforce for ProcessCrew {
         }
         // The values that were sent may be large: not while the state is locked.
         drop(jobs);
-        let is_first = !std::mem::replace(&mut self.state.enter().is_started, true);
+        let is_first = {
+            let mut state = self.state.enter();
+            if let Some(refused) = refusal(&state) {
+                return Err(refused);
+            }
+            state.waiting.append(&mut waiting);
+            !std::mem::replace(&mut state.is_started, true)
+        };
+        // With the jobs in place: workers that die at once are then the jobs' failure, and not this call's.
         if is_first {
             let realm = self.realm.upgrade().ok_or(Refused::Closed)?;
-            self.begin(&realm, site).map_err(Refused::Failed)?;
+            if let Err(error) = self.begin(&realm, site) {
+                drop(std::mem::take(&mut self.state.enter().waiting));
+                return Err(Refused::Failed(error));
+            }
         }
-        let mut state = self.state.enter();
-        if let Some(refused) = refusal(&state) {
-            return Err(refused);
-        }
-        state.waiting.append(&mut waiting);
-        self.send_waiting(&mut state);
+        self.send_waiting(&mut self.state.enter());
         Ok(())
     }
 
