@@ -383,6 +383,28 @@ fn define<F>(module: &mut Module, name: &str, receiver: Option<TypeId>, signatur
 where
     F: Fn(Option<&Dynamic>, &mut Call) -> Outcome<Dynamic> + Send + Sync + 'static,
 {
+    define_in(module, FnNamespace::Global, name, receiver, signature, function);
+}
+
+/// Puts a function into a module from where it is reached by its qualified name only: `os.read` must not stand
+/// in for the method `read` that some object does not have.
+fn define_qualified<F>(module: &mut Module, name: &str, signature: &'static str, function: F)
+where
+    F: Fn(Option<&Dynamic>, &mut Call) -> Outcome<Dynamic> + Send + Sync + 'static,
+{
+    define_in(module, FnNamespace::Internal, name, None, signature, function);
+}
+
+fn define_in<F>(
+    module: &mut Module,
+    namespace: FnNamespace,
+    name: &str,
+    receiver: Option<TypeId>,
+    signature: &'static str,
+    function: F,
+) where
+    F: Fn(Option<&Dynamic>, &mut Call) -> Outcome<Dynamic> + Send + Sync + 'static,
+{
     let signature = Signature::parse(signature);
     let counts = signature.counts();
     let has_receiver = receiver.is_some();
@@ -410,9 +432,7 @@ where
             Some(_) => RhaiFunc::Method { func, has_context, is_pure, is_volatile },
             None => RhaiFunc::Pure { func, has_context, is_pure, is_volatile },
         };
-        FuncRegistration::new(name)
-            .with_namespace(FnNamespace::Global)
-            .set_into_module_raw(module, types, func);
+        FuncRegistration::new(name).with_namespace(namespace).set_into_module_raw(module, types, func);
     }
 }
 
@@ -447,7 +467,7 @@ impl NativeModule {
         self.names.push(name);
         let qualified = format!("{}.{name}", self.name);
         let body = function.clone();
-        define(&mut self.module, name, None, signature, move |_, call| body(call));
+        define_qualified(&mut self.module, name, signature, move |_, call| body(call));
         define(&mut self.builtins, &qualified, None, signature, move |_, call| function(call));
         self
     }
@@ -581,7 +601,9 @@ impl NativeModule {
             let make = move |args: Vec<Dynamic>| -> Outcome<Dynamic> {
                 Ok(Dynamic::from(Exception::from_args(class, args)))
             };
-            define(&mut self.module, class.name, None, "exception(*args)", move |_, call| make(call.rest(0)));
+            define_qualified(&mut self.module, class.name, "exception(*args)", move |_, call| {
+                make(call.rest(0))
+            });
             define(&mut self.builtins, class.name, None, "exception(*args)", move |_, call| {
                 make(call.rest(0))
             });
