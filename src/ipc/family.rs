@@ -12,6 +12,7 @@ use std::sync::atomic::compiler_fence;
 
 use super::arena::{self, Offset};
 use super::guard::Guard;
+use super::watch;
 use crate::runtime::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 
 /// How many processes the table holds at once.
@@ -196,10 +197,17 @@ impl Record {
 
     /// How the process ended that has the place; nothing if it has not.
     fn end(&self) -> Option<End> {
+        self.known_end().or_else(|| self.seek_end())
+    }
+
+    /// How it ended, as whoever reaped it said.
+    fn known_end(&self) -> Option<End> {
         let status = self.status.load(Ordering::Acquire);
-        if status & KNOWN != 0 {
-            return Some(End::of_status(status as u32 as i32));
-        }
+        (status & KNOWN != 0).then(|| End::of_status(status as u32 as i32))
+    }
+
+    /// How it ended, as the system says.
+    fn seek_end(&self) -> Option<End> {
         match look_at(self.pid.load(Ordering::Relaxed)) {
             Some(seen) if seen.start != self.start.load(Ordering::Relaxed) => Some(End::Unknown),
             Some(Seen { zombie: None, .. }) => None,
@@ -251,7 +259,25 @@ impl Member {
             return None;
         }
         // Only the place of a process that is over is given to another one.
-        self.record().map_or(Some(End::Unknown), Record::end)
+        let Some(record) = self.record() else { return Some(End::Unknown) };
+        if let Some(end) = record.known_end() {
+            return Some(end);
+        }
+        if watch::lives(self.0) == Some(true) {
+            return None;
+        }
+        // Opened before it is looked at: if that one is the right one, so is the descriptor's.
+        let descriptor = watch::open(record.pid.load(Ordering::Relaxed));
+        let end = record.seek_end();
+        if let (None, Some(descriptor)) = (end, descriptor) {
+            watch::add(self.0, descriptor);
+        }
+        end
+    }
+
+    /// Has somebody said how the process ended? Never a system call.
+    pub fn is_known_to_be_over(self) -> bool {
+        self != Self::NOBODY && self.record().is_none_or(|record| record.known_end().is_some())
     }
 
     /// The process's number, if its place is still its own.

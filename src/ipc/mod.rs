@@ -20,12 +20,13 @@ pub mod primitives;
 mod shared;
 pub mod values;
 mod waiters;
+mod watch;
 
 pub use cells::{CType, Cells, Head as CellsHead};
 pub use channel::{Channel, SendError};
 pub use child::{Child, die_of_interrupts};
 pub use guard::{Guard, Held};
-pub use monitor::{Attempt, Monitor};
+pub use monitor::{Attempt, Monitor, Wake};
 pub use shared::{Shared, Zeroed, release_all, share_with_fork, unshare};
 
 /// As [`after_fork`], in a process that was forked after [`share_with_fork`]: the references are its own.
@@ -39,4 +40,5 @@ pub fn after_fork() {
     guard::after_fork();
     shared::after_fork();
     family::after_fork();
+    watch::after_fork();
 }

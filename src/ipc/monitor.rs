@@ -9,7 +9,7 @@ use std::cell::UnsafeCell;
 use std::time::Instant;
 
 use crate::runtime::sync::{AtomicU32, Ordering};
-use crate::runtime::{Interrupt, Reason, Until, Wait, Woken, block_since, wake_word};
+use crate::runtime::{Interrupt, Reason, Sleepers, Until, Wait, Woken, block_since};
 
 use super::guard::Guard;
 use super::shared::Zeroed;
@@ -19,8 +19,8 @@ use super::shared::Zeroed;
 pub struct Monitor<S> {
     guard: Guard,
     changes: AtomicU32,
-    /// How many may be asleep; too many if one was killed, which costs a system call now and then.
-    waiting: AtomicU32,
+    /// Those who sleep until it changes.
+    sleepers: Sleepers,
     state: UnsafeCell<S>,
 }
 
@@ -32,10 +32,23 @@ unsafe impl<S: Zeroed + Send> Zeroed for Monitor<S> {
     const KIND: u32 = S::KIND;
 }
 
+/// Whom a change of the state is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// Nobody waits for it.
+    Nobody,
+    /// One waiter can have it.
+    One,
+    /// All waiters have to see it.
+    All,
+}
+
 /// What came of looking at the state.
 pub enum Attempt<R> {
     /// It was as wanted.
     Done(R),
+    /// It was as wanted, and there is as much for another one who may be asleep.
+    DoneWithMore(R),
     /// It was not: wait for a change.
     Wait,
 }
@@ -49,23 +62,24 @@ impl<S> Monitor<S> {
         f(unsafe { &mut *self.state.get() }, held.is_recovered())
     }
 
-    /// As [`Monitor::enter`], and wakes up to `waiters` of those who wait for a change.
-    pub fn change<R>(&self, waiters: u32, f: impl FnOnce(&mut S, bool) -> R) -> R {
-        self.change_if(|state, recovered| (waiters, f(state, recovered)))
+    /// As [`Monitor::enter`], and wakes those who wait for the change.
+    pub fn change<R>(&self, whom: Wake, f: impl FnOnce(&mut S, bool) -> R) -> R {
+        self.change_if(|state, recovered| (whom, f(state, recovered)))
     }
 
-    /// As [`Monitor::change`], where `f` says how many waiters the change is for: none if it changed nothing that
-    /// anybody waits for.
-    pub fn change_if<R>(&self, f: impl FnOnce(&mut S, bool) -> (u32, R)) -> R {
-        let (waiters, result) = self.enter(|state, recovered| {
-            let (waiters, result) = f(state, recovered);
-            if waiters > 0 {
-                self.changes.fetch_add(1, Ordering::Release);
+    /// As [`Monitor::change`], where `f` says whom the change is for.
+    pub fn change_if<R>(&self, f: impl FnOnce(&mut S, bool) -> (Wake, R)) -> R {
+        let (whom, result) = self.enter(|state, recovered| {
+            let (whom, result) = f(state, recovered);
+            if whom != Wake::Nobody {
+                self.changes.fetch_add(1, Ordering::SeqCst);
             }
-            (waiters, result)
+            (whom, result)
         });
-        if waiters > 0 && self.waiting.load(Ordering::SeqCst) > 0 {
-            wake_word(&self.changes, waiters);
+        match whom {
+            Wake::Nobody => {}
+            Wake::One => self.sleepers.wake_one(&self.changes),
+            Wake::All => self.sleepers.wake_all(&self.changes),
         }
         result
     }
@@ -81,45 +95,39 @@ impl<S> Monitor<S> {
         reason: impl Fn() -> Reason,
         mut attempt: impl FnMut(&mut S, bool) -> Attempt<R>,
     ) -> Result<Option<R>, Interrupt> {
-        if wait.try_only {
-            return Ok(self.enter(|state, recovered| match attempt(state, recovered) {
-                Attempt::Done(result) => Some(result),
-                Attempt::Wait => None,
-            }));
-        }
-        let mut look = |registered: bool| {
+        let mut look = || {
             self.enter(|state, recovered| match attempt(state, recovered) {
-                Attempt::Done(result) => Ok(result),
-                Attempt::Wait => {
-                    if !registered {
-                        self.waiting.fetch_add(1, Ordering::SeqCst);
-                    }
-                    Err(self.changes.load(Ordering::Relaxed))
-                }
+                Attempt::Done(result) => Ok((result, false)),
+                Attempt::DoneWithMore(result) => Ok((result, true)),
+                Attempt::Wait => Err(self.changes.load(Ordering::Relaxed)),
             })
         };
-        let mut seen = match look(false) {
-            Ok(result) => return Ok(Some(result)),
+        let mut seen = match look() {
+            Ok((result, _)) => return Ok(Some(result)),
+            Err(_) if wait.try_only => return Ok(None),
             Err(seen) => seen,
         };
         let since = Instant::now();
-        let result = loop {
-            let until = Until::Changed { word: &self.changes, seen };
+        loop {
+            let until = Until::Passed { word: &self.changes, seen, sleepers: &self.sleepers };
             let woken = match block_since(until, reason(), wait.deadline, wait.site, since) {
                 Ok(woken) => woken,
                 Err(interrupt) => {
                     // It may have come together with a wake-up: pass that on.
-                    wake_word(&self.changes, 1);
-                    break Err(interrupt);
+                    self.sleepers.wake_one(&self.changes);
+                    return Err(interrupt);
                 }
             };
-            match look(true) {
-                Ok(result) => break Ok(Some(result)),
-                Err(_) if woken == Woken::TimedOut => break Ok(None),
+            match look() {
+                Ok((result, more)) => {
+                    if more {
+                        self.sleepers.wake_one(&self.changes);
+                    }
+                    return Ok(Some(result));
+                }
+                Err(_) if woken == Woken::TimedOut => return Ok(None),
                 Err(now) => seen = now,
             }
-        };
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        result
+        }
     }
 }

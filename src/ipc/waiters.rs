@@ -11,13 +11,14 @@ use std::time::Instant;
 use super::arena::{self, Offset};
 use super::family::Member;
 use crate::runtime::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::runtime::{Interrupt, Reason, Until, Wait, Woken, block_since, wake_word};
+use crate::runtime::{Interrupt, Reason, Sleepers, Until, Wait, Woken, block_since, wake_word};
 
 /// One waiter.
 #[repr(C)]
 struct Node {
     /// 0 while it waits, then what it was told.
     told: AtomicU32,
+    sleepers: Sleepers,
     process: AtomicU64,
     next: AtomicU64,
 }
@@ -75,7 +76,7 @@ impl Ticket {
     ) -> Result<Option<u32>, Interrupt> {
         let since = Instant::now();
         loop {
-            let until = Until::Changed { word: &self.node.told, seen: 0 };
+            let until = Until::Passed { word: &self.node.told, seen: 0, sleepers: &self.node.sleepers };
             let woken = block_since(until, reason(), wait.deadline, wait.site, since)?;
             match self.told() {
                 0 if woken == Woken::TimedOut || look() => return Ok(None),
@@ -89,6 +90,26 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         arena::release(self.at, BYTES);
+    }
+}
+
+/// Waiters who were told something and sleep: to be woken, best when the guard is free again.
+#[must_use]
+pub(super) struct Told(Vec<&'static AtomicU32>);
+
+impl Told {
+    /// Nobody.
+    pub(super) fn nobody() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Wakes them.
+    pub(super) fn wake(self) {
+        for word in self.0 {
+            // Its owner may have seen what it was told and freed the node: the word stays mapped, nothing is
+            // written, and a wake-up that reaches somebody else is one that they have to bear anyway.
+            wake_word(word, 1);
+        }
     }
 }
 
@@ -150,25 +171,36 @@ impl Waiters {
         }
     }
 
-    /// Tells the first `most` living waiters something, which takes them out; returns how many there were.
-    pub(super) fn tell(&self, what: u32, most: usize) -> usize {
-        let mut told = 0;
-        while told < most {
+    /// Tells the first `most` living waiters something, which takes them out.
+    pub(super) fn tell(&self, what: u32, most: usize) -> Told {
+        self.tell_those(what, most, |process| process.end().is_some())
+    }
+
+    /// Tells all waiters something, which takes them out.
+    pub(super) fn tell_all(&self, what: u32) -> Told {
+        // Nobody goes without because of a killed one, so the kernel need not be asked about each.
+        self.tell_those(what, usize::MAX, Member::is_known_to_be_over)
+    }
+
+    fn tell_those(&self, what: u32, most: usize, is_over: impl Fn(Member) -> bool) -> Told {
+        let (mut told, mut count) = (Told::nobody(), 0);
+        while count < most {
             let at = self.first.load(Ordering::Relaxed);
             let Some(node) = node(at) else { break };
-            let is_over = Member::from_bits(node.process.load(Ordering::Relaxed)).end().is_some();
+            let is_over = is_over(Member::from_bits(node.process.load(Ordering::Relaxed)));
             // Told first: killed before it is taken out, the teller leaves a waiter that knows, and not one that
             // nobody knows. Such a one is passed over.
-            let is_new = !is_over && node.told.swap(what, Ordering::AcqRel) == 0;
+            let is_new = !is_over && node.told.swap(what, Ordering::SeqCst) == 0;
             self.first.store(node.next.load(Ordering::Relaxed), Ordering::Release);
             if is_over {
                 arena::release(at, BYTES);
             }
-            if !is_new {
-                continue;
+            if is_new {
+                count += 1;
+                if node.sleepers.want_waking() {
+                    told.0.push(&node.told);
+                }
             }
-            wake_word(&node.told, 1);
-            told += 1;
         }
         told
     }

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 
 use rhai::{Dynamic, Variant};
 
+use super::exception::Outcome;
+use crate::runtime::Site;
 use crate::runtime::sync::{Arc, AtomicU64, Ordering, RwLock};
 
 /// A reference to an object that scripts share by handing it around: a lock, a queue, a thread, a list.
@@ -21,6 +23,17 @@ pub trait Handle: Variant + Clone {
         format!("<{} object at {:#x}>", Self::NAME, self.identity())
     }
 
+    /// What `with` does first, for a class that can say it without being called as a method: much of what a `with`
+    /// costs is to find one.
+    fn enter(&self, _site: Site) -> Option<Outcome<Dynamic>> {
+        None
+    }
+
+    /// What `with` does last, for a class that has [`Handle::enter`] and lets every exception pass.
+    fn exit(&self) -> Option<Outcome<Dynamic>> {
+        None
+    }
+
     /// What `len` says, for a class that has a length.
     fn length(&self) -> Option<usize> {
         None
@@ -30,6 +43,8 @@ pub trait Handle: Variant + Clone {
 type IdentityOf = fn(&Dynamic) -> Option<usize>;
 type ReprOf = fn(&Dynamic) -> Option<String>;
 type LengthOf = fn(&Dynamic) -> Option<usize>;
+type EnterOf = fn(&Dynamic, Site) -> Option<Outcome<Dynamic>>;
+type ExitOf = fn(&Dynamic) -> Option<Outcome<Dynamic>>;
 
 /// What is known of one handle type.
 #[derive(Clone, Copy)]
@@ -38,6 +53,8 @@ struct HandleType {
     identity: IdentityOf,
     repr: ReprOf,
     length: LengthOf,
+    enter: EnterOf,
+    exit: ExitOf,
 }
 
 static TYPES: RwLock<Option<Arc<HashMap<TypeId, HandleType>>>> = RwLock::new(None);
@@ -71,6 +88,8 @@ pub fn register<T: Handle>() {
             identity: |value| value.read_lock::<T>().map(|handle| handle.identity()),
             repr: |value| value.read_lock::<T>().map(|handle| handle.repr()),
             length: |value| value.read_lock::<T>().and_then(|handle| handle.length()),
+            enter: |value, site| value.read_lock::<T>().and_then(|handle| handle.enter(site)),
+            exit: |value| value.read_lock::<T>().and_then(|handle| handle.exit()),
         },
     );
     *types = Some(Arc::new(all));
@@ -102,6 +121,16 @@ pub fn handle_repr(value: &Dynamic) -> Option<String> {
 /// A handle's length; nothing for those that have none, and values that are no handles.
 pub fn handle_length(value: &Dynamic) -> Option<usize> {
     known(value).and_then(|handle| (handle.length)(value))
+}
+
+/// Enters a handle as a context manager ([`Handle::enter`]); nothing for others.
+pub fn enter_context(value: &Dynamic, site: impl FnOnce() -> Site) -> Option<Outcome<Dynamic>> {
+    known(value).and_then(|handle| (handle.enter)(value, site()))
+}
+
+/// Leaves a handle as a context manager ([`Handle::exit`]); nothing for others.
+pub fn exit_context(value: &Dynamic) -> Option<Outcome<Dynamic>> {
+    known(value).and_then(|handle| (handle.exit)(value))
 }
 
 /// The name of a handle's class; nothing for values that are no handles.

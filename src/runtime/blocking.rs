@@ -372,8 +372,11 @@ fn wait_once(
             poll_bell(*bell, |flags| poll_fd(running, *fd, flags, Some(closed), deadline))
         }
         Until::Changed { word, seen } => {
-            spin_on_word(word, *seen);
-            sleep_on_word(running, word, *seen, deadline, stuck)
+            if spin_on_word(word, *seen) {
+                take_interrupt(running).map(|()| Woken::Notified)
+            } else {
+                sleep_on_word(running, word, *seen, deadline, stuck)
+            }
         }
         Until::Passed { word, seen, sleepers } => {
             if spin_on_word(word, *seen) {

@@ -24,6 +24,11 @@ impl Sleepers {
         self.count.load(Ordering::Relaxed) == 0
     }
 
+    /// Does somebody sleep whom nobody has woken yet? To be asked after a sequentially consistent store to the word.
+    pub fn want_waking(&self) -> bool {
+        self.wanted.load(Ordering::SeqCst) != 0
+    }
+
     /// The caller is about to sleep. It must look at the word once more afterwards, as futex(2) does.
     pub(super) fn enter(&self) {
         self.count.fetch_add(1, Ordering::Relaxed);

@@ -340,6 +340,11 @@ pub fn current() -> Option<Arc<Thread>> {
     with_running(|running| running.map(|r| Arc::clone(&r.thread)))
 }
 
+/// The identifier of the script thread that the calling OS thread runs.
+pub fn current_id() -> Option<ThreadId> {
+    with_running(|running| running.map(|running| running.thread.id()))
+}
+
 /// Makes the calling OS thread run `thread`, without the lock yet.
 pub(super) fn attach(thread: &Arc<Thread>) {
     thread.set_native_id();

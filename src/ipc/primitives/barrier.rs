@@ -5,8 +5,8 @@ use std::sync::atomic::compiler_fence;
 
 use crate::ipc::arena::Offset;
 use crate::ipc::family::Member;
-use crate::ipc::waiters::{Ticket, Waiters};
-use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
+use crate::ipc::waiters::{Ticket, Told, Waiters};
+use crate::ipc::{Attempt, Monitor, Shared, Wake, Zeroed};
 use crate::runtime::primitives::shared::{BarrierFailure, Place, Places, SharedBarrier};
 use crate::runtime::primitives::{BrokenBarrier, Standing};
 use crate::runtime::sync::{Arc, Ordering};
@@ -194,7 +194,8 @@ impl Barrier {
                 repaired(|state: &mut State| match state.phase {
                     Phase::Broken => Attempt::Done(Arrival::Broken),
                     Phase::Acting if state.acting.end().is_some() => {
-                        state.leave_broken();
+                        // Found out by somebody who comes; this is not a path to be quick on.
+                        state.leave_broken().wake();
                         Attempt::Done(Arrival::Broken)
                     }
                     Phase::Acting => Attempt::Wait,
@@ -226,20 +227,22 @@ impl Barrier {
 
     /// The action of a round is over.
     fn finish_round(&self, round: u64, succeeded: bool) {
-        self.memory.state.change(
-            u32::MAX,
+        let told = self.memory.state.change(
+            Wake::All,
             repaired(|state: &mut State| {
                 // A reset came first, and another round may have begun.
                 if state.phase != Phase::Acting || state.rounds != round {
-                    return;
+                    return Told::nobody();
                 }
                 if !succeeded {
                     return state.leave_broken();
                 }
-                state.waiters.tell(OPENED, usize::MAX);
+                let told = state.waiters.tell_all(OPENED);
                 state.phase = Phase::Filling;
+                told
             }),
         );
+        told.wake();
     }
 
     fn wait_for_others<E: From<BrokenBarrier> + From<Interrupt>>(
@@ -265,36 +268,38 @@ impl Barrier {
 
     /// Takes a waiter out, and breaks the barrier if the waiter was told nothing; returns what it was told.
     fn withdraw(&self, ticket: &Ticket) -> u32 {
-        self.memory.state.change_if(repaired(|state: &mut State| match state.waiters.remove(ticket) {
-            0 => {
-                state.leave_broken();
-                (u32::MAX, BROKEN)
-            }
-            told => (0, told),
-        }))
+        let (others, told) =
+            self.memory.state.change_if(repaired(|state: &mut State| match state.waiters.remove(ticket) {
+                0 => (Wake::All, (state.leave_broken(), BROKEN)),
+                told => (Wake::Nobody, (Told::nobody(), told)),
+            }));
+        others.wake();
+        told
     }
 
     /// Breaks the barrier: who waits, and who comes, gets [`BrokenBarrier`].
     pub fn abort(&self) {
-        self.memory.state.change(u32::MAX, repaired(State::leave_broken));
+        self.memory.state.change(Wake::All, repaired(State::leave_broken)).wake();
     }
 
     /// Makes the barrier as new; who waits gets [`BrokenBarrier`].
     pub fn reset(&self) {
-        self.memory.state.change(
-            u32::MAX,
+        let told = self.memory.state.change(
+            Wake::All,
             repaired(|state: &mut State| {
-                state.waiters.tell(BROKEN, usize::MAX);
+                let told = state.waiters.tell_all(BROKEN);
                 state.phase = Phase::Filling;
+                told
             }),
         );
+        told.wake();
     }
 }
 
 impl State {
-    fn leave_broken(&mut self) {
+    fn leave_broken(&mut self) -> Told {
         self.phase = Phase::Broken;
-        self.waiters.tell(BROKEN, usize::MAX);
+        self.waiters.tell_all(BROKEN)
     }
 }
 

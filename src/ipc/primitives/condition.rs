@@ -116,7 +116,7 @@ impl Line {
 
     /// Wakes up to `n` of those who wait, the longest-waiting first.
     pub fn notify(&self, n: usize) {
-        self.enter(|waiters| waiters.tell(NOTIFIED, n));
+        self.enter(|waiters| waiters.tell(NOTIFIED, n)).wake();
     }
 }
 

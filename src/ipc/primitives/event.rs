@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::ipc::arena::Offset;
-use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
+use crate::ipc::{Attempt, Monitor, Shared, Wake, Zeroed};
 use crate::runtime::primitives::shared::SharedEvent;
 use crate::runtime::sync::Arc;
 use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
@@ -68,7 +68,7 @@ impl Event {
 
     /// Sets the flag and wakes everybody.
     pub fn set(&self) {
-        self.state.change(u32::MAX, |state, _| {
+        self.state.change(Wake::All, |state, _| {
             state.set = true;
             state.sets = state.sets.wrapping_add(1);
         });

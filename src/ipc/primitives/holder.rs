@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use crate::ipc::family::Member;
 use crate::runtime::sync::{AtomicI64, Ordering};
-use crate::runtime::{ThreadId, current};
+use crate::runtime::{ThreadId, current_id};
 
 /// A thread of a process, as shared memory remembers it. All zero is nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ fn foreign_thread() -> i64 {
 impl Holder {
     /// The calling thread.
     pub fn own() -> Self {
-        Self { process: Member::own(), thread: current().map_or_else(foreign_thread, |t| t.id().ident()) }
+        Self { process: Member::own(), thread: current_id().map_or_else(foreign_thread, ThreadId::ident) }
     }
 
     /// A thread of the calling process.

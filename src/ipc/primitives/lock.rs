@@ -5,7 +5,7 @@ use std::sync::atomic::compiler_fence;
 
 use super::holder::Holder;
 use crate::ipc::arena::Offset;
-use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
+use crate::ipc::{Attempt, Monitor, Shared, Wake, Zeroed};
 use crate::runtime::primitives::NotLocked;
 use crate::runtime::primitives::shared::SharedLock;
 use crate::runtime::sync::{Arc, Ordering};
@@ -93,14 +93,20 @@ impl Lock {
         Ok(taken.is_some())
     }
 
+    /// Runs `f`, a few instructions, if nobody holds the lock, and as if the caller held it meanwhile; nothing if
+    /// somebody does.
+    pub fn inside<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        self.state.enter(|state, _| (!state.locked).then(f))
+    }
+
     /// Frees the lock and wakes one waiter.
     ///
     /// # Errors
     /// [`NotLocked`] if it is free.
     pub fn release(&self) -> Result<(), NotLocked> {
         self.state.change_if(|state, _| match std::mem::take(&mut state.locked) {
-            true => (1, Ok(())),
-            false => (0, Err(NotLocked)),
+            true => (Wake::One, Ok(())),
+            false => (Wake::Nobody, Err(NotLocked)),
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::compiler_fence;
 
 use super::holder::Holder;
 use crate::ipc::arena::Offset;
-use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
+use crate::ipc::{Attempt, Monitor, Shared, Wake, Zeroed};
 use crate::runtime::primitives::NotOwned;
 use crate::runtime::primitives::shared::SharedRLock;
 use crate::runtime::sync::{Arc, Ordering};
@@ -103,6 +103,13 @@ impl RLock {
         self.acquire_times(1, wait)
     }
 
+    /// Runs `f`, a few instructions, if nobody else holds the lock, and as if the caller held it meanwhile; nothing
+    /// if somebody else does.
+    pub fn inside<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        let own = Holder::own();
+        self.state.enter(|state, _| (state.count == 0 || state.owner == own).then(f))
+    }
+
     /// Gives one acquire back; the last one frees the lock and wakes a waiter.
     ///
     /// # Errors
@@ -112,10 +119,10 @@ impl RLock {
         // One that stays taken is of no interest to those who wait.
         self.state.change_if(|state, _| {
             if state.count == 0 || state.owner != own {
-                return (0, Err(NotOwned));
+                return (Wake::Nobody, Err(NotOwned));
             }
             state.count -= 1;
-            (u32::from(state.count == 0), Ok(()))
+            (if state.count == 0 { Wake::One } else { Wake::Nobody }, Ok(()))
         })
     }
 
@@ -127,9 +134,9 @@ impl RLock {
         let own = Holder::own();
         self.state.change_if(|state, _| {
             if state.count == 0 || state.owner != own {
-                return (0, Err(NotOwned));
+                return (Wake::Nobody, Err(NotOwned));
             }
-            (1, Ok(std::mem::take(&mut state.count)))
+            (Wake::One, Ok(std::mem::take(&mut state.count)))
         })
     }
 

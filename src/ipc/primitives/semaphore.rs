@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::ipc::arena::Offset;
-use crate::ipc::{Attempt, Monitor, Shared, Zeroed};
+use crate::ipc::{Attempt, Monitor, Shared, Wake, Zeroed};
 use crate::runtime::primitives::shared::SharedSemaphore;
 use crate::runtime::sync::Arc;
 use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
@@ -69,7 +69,7 @@ impl Semaphore {
             |state, _| match state.value.checked_sub(1) {
                 Some(left) => {
                     state.value = left;
-                    Attempt::Done(())
+                    if left > 0 { Attempt::DoneWithMore(()) } else { Attempt::Done(()) }
                 }
                 None => Attempt::Wait,
             },
@@ -77,15 +77,15 @@ impl Semaphore {
         Ok(taken.is_some())
     }
 
-    /// Gives `n` back and wakes as many waiters. False, and nothing is done, past the bound.
+    /// Gives `n` back, for as many waiters: the first is woken, and each wakes the next while there is more. False, and nothing is done, past the bound.
     pub fn release(&self, n: u64) -> bool {
         self.state.change_if(|state, _| {
             match state.value.checked_add(n).filter(|value| *value <= state.most) {
                 Some(value) => {
                     state.value = value;
-                    (u32::try_from(n).unwrap_or(u32::MAX), true)
+                    (Wake::One, true)
                 }
-                None => (0, false),
+                None => (Wake::Nobody, false),
             }
         })
     }

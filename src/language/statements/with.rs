@@ -5,6 +5,8 @@ use rhai::{Dynamic, Engine, EvalAltResult, EvalContext, Expression, NativeCallCo
 
 use super::bind;
 use crate::language::exception::{exception_of, is_stop, raise};
+use crate::language::identity::{enter_context, exit_context};
+use crate::language::realm;
 use crate::language::value;
 
 /// The method that a context manager is entered by; its result is what `as` names.
@@ -41,13 +43,17 @@ fn run(
     };
     let position = expression.position();
     let mut manager = context.eval_expression_tree(expression)?.flatten();
-    let entered = call(context, ENTER, &mut [&mut manager], position)?;
+    let entered = enter(context, &mut manager, position)?;
     let depth = bind::depth();
     if rest.is_empty() {
         bind::offer(entered);
     }
     let result = run(context, rest, block);
     bind::withdraw(depth);
+    if let Some(left) = exit_context(&manager) {
+        left.map(drop).map_err(|error| at(error, position))?;
+        return result;
+    }
     let mut raised = match &result {
         Err(error) if is_error(error) => Dynamic::from(exception_of(error, "", "")),
         _ => Dynamic::UNIT,
@@ -66,6 +72,26 @@ fn is_error(error: &EvalAltResult) -> bool {
         && !is_stop(error)
 }
 
+fn enter(
+    context: &mut EvalContext,
+    manager: &mut Dynamic,
+    position: Position,
+) -> Result<Dynamic, Box<EvalAltResult>> {
+    let site = || realm::site(context.source().unwrap_or(""), position.line().unwrap_or(0) as u32);
+    match enter_context(manager, site) {
+        Some(entered) => entered.map_err(|error| at(error, position)),
+        None => call(context, ENTER, &mut [manager], position),
+    }
+}
+
+/// The error with this position, if it has none.
+fn at(mut error: Box<EvalAltResult>, position: Position) -> Box<EvalAltResult> {
+    if error.position().is_none() {
+        error.set_position(position);
+    }
+    error
+}
+
 fn call(
     context: &mut EvalContext,
     method: &str,
@@ -74,21 +100,17 @@ fn call(
 ) -> Result<Dynamic, Box<EvalAltResult>> {
     let source = context.source().map(str::to_string);
     let engine = context.engine();
-    let manager = value::type_name(args[0]);
     let global = context.global_runtime_state_mut();
     let native = NativeCallContext::new_with_all_fields(engine, method, source.as_deref(), global, position);
-    native.call_native_fn_raw(method, true, args).map_err(|mut error| match *error {
+    let result = native.call_native_fn_raw(method, true, &mut *args);
+    result.map_err(|error| match *error {
         EvalAltResult::ErrorFunctionNotFound(ref signature, _) if signature.starts_with(method) => {
+            let manager = value::type_name(args[0]);
             let text = format!("'{manager}' object does not support the context manager protocol");
             let mut error = raise("TypeError", text);
             error.set_position(position);
             error
         }
-        _ => {
-            if error.position().is_none() {
-                error.set_position(position);
-            }
-            error
-        }
+        _ => at(error, position),
     })
 }

@@ -17,7 +17,7 @@ use crate::language::variables::synchronise;
 use crate::modules::multiprocessing::{self, pack_label, unpack_label};
 use crate::runtime::primitives::{Condition, Exclusive, RLock, WaitError};
 use crate::runtime::sync::Arc;
-use crate::runtime::{Label, Wait};
+use crate::runtime::{Label, Site, Wait};
 
 /// A script's reference to a [`Condition`].
 #[derive(Clone)]
@@ -32,6 +32,14 @@ impl Handle for ConditionHandle {
 
     fn repr(&self) -> String {
         format!("<Condition at {:#x}>", self.identity())
+    }
+
+    fn enter(&self, site: Site) -> Option<Outcome<Dynamic>> {
+        Some(acquire(self, &Wait::forever(site)))
+    }
+
+    fn exit(&self) -> Option<Outcome<Dynamic>> {
+        Some(release(self))
     }
 }
 

@@ -9,9 +9,9 @@ use crate::language::exception::{Outcome, interrupted, raise};
 use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
 use crate::modules::multiprocessing::{pack_label, unpack_label};
-use crate::runtime::Wait;
 use crate::runtime::primitives::{Lock, RLock};
 use crate::runtime::sync::Arc;
+use crate::runtime::{Site, Wait};
 
 /// A script's reference to a [`Lock`].
 #[derive(Clone)]
@@ -32,6 +32,14 @@ impl Handle for LockHandle {
         let state = if self.0.is_locked() { "locked" } else { "unlocked" };
         format!("<{state} _thread.lock object at {:#x}>", self.identity())
     }
+
+    fn enter(&self, site: Site) -> Option<Outcome<Dynamic>> {
+        Some(self.0.acquire(&Wait::forever(site)).map(Dynamic::from).map_err(interrupted))
+    }
+
+    fn exit(&self) -> Option<Outcome<Dynamic>> {
+        Some(release(self))
+    }
 }
 
 impl Handle for RLockHandle {
@@ -46,6 +54,14 @@ impl Handle for RLockHandle {
         let state = if count > 0 { "locked" } else { "unlocked" };
         let owner = self.0.owner().unwrap_or(0);
         format!("<{state} _thread.RLock object owner={owner} count={count} at {:#x}>", self.identity())
+    }
+
+    fn enter(&self, site: Site) -> Option<Outcome<Dynamic>> {
+        Some(self.0.acquire(&Wait::forever(site)).map(Dynamic::from).map_err(interrupted))
+    }
+
+    fn exit(&self) -> Option<Outcome<Dynamic>> {
+        Some(release_reentrant(self))
     }
 }
 

@@ -10,9 +10,9 @@ use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
 use crate::language::variables::synchronise;
 use crate::modules::multiprocessing::{pack_label, unpack_label};
-use crate::runtime::Wait;
 use crate::runtime::primitives::Semaphore;
 use crate::runtime::sync::Arc;
+use crate::runtime::{Site, Wait};
 
 /// A script's reference to a [`Semaphore`].
 #[derive(Clone)]
@@ -31,6 +31,14 @@ impl Handle for SemaphoreHandle {
     fn repr(&self) -> String {
         let value = self.semaphore.value();
         format!("<threading.{} at {:#x}: value={value}>", self.class, self.identity())
+    }
+
+    fn enter(&self, site: Site) -> Option<Outcome<Dynamic>> {
+        Some(acquire(self, &Wait::forever(site)))
+    }
+
+    fn exit(&self) -> Option<Outcome<Dynamic>> {
+        Some(release(self, 1))
     }
 }
 

@@ -6,7 +6,7 @@ use super::condition::NotOwned;
 use super::shared::{Held, SharedRLock};
 use crate::runtime::sync::Arc;
 use crate::runtime::{
-    Interrupt, Label, Monitor, Reason, Resource, Site, Thread, ThreadId, Wait, WaitQueue, current,
+    Interrupt, Label, Monitor, Reason, Resource, Site, Thread, ThreadId, Wait, WaitQueue, current, current_id,
 };
 
 #[derive(Default)]
@@ -29,10 +29,6 @@ pub struct RLock {
 
 /// It has moved: ask the one in shared memory.
 struct Moved;
-
-fn own_id() -> Option<ThreadId> {
-    current().map(|thread| thread.id())
-}
 
 impl RLock {
     /// A free lock.
@@ -84,7 +80,7 @@ impl RLock {
     /// # Errors
     /// [`Interrupt`]; the lock is then as it was.
     pub fn acquire_times(self: &Arc<Self>, count: usize, wait: &Wait) -> Result<bool, Interrupt> {
-        let own = own_id();
+        let own = current_id();
         let taken = self.state.wait_until(
             wait,
             || Reason::Resource(Arc::clone(self) as _),
@@ -144,7 +140,7 @@ impl RLock {
         if state.moved {
             return Err(Moved);
         }
-        if state.count == 0 || state.owner != own_id() {
+        if state.count == 0 || state.owner != current_id() {
             return Ok(Err(NotOwned));
         }
         let times = times(state.count);
@@ -165,7 +161,7 @@ impl RLock {
 
     /// Does the calling thread hold it?
     pub fn is_owned(&self) -> bool {
-        self.look(|state| state.count > 0 && state.owner == own_id())
+        self.look(|state| state.count > 0 && state.owner == current_id())
             .unwrap_or_else(|Moved| self.shared().is_owned())
     }
 

@@ -34,6 +34,10 @@ trait Cells: Handle {
     fn class(&self) -> String;
     /// Runs `f` on the cells, under the lock if there is one.
     fn with<R>(&self, f: impl FnOnce(&Cell) -> Outcome<R>) -> Outcome<R>;
+    /// The same for something of a few instructions.
+    fn with_one<R>(&self, f: impl Fn(&Cell) -> Outcome<R>) -> Outcome<R> {
+        self.with(f)
+    }
 }
 
 impl Handle for RawArrayHandle {
@@ -67,6 +71,14 @@ impl Handle for ArrayHandle {
     fn length(&self) -> Option<usize> {
         self.0.0.length()
     }
+
+    fn enter(&self, site: Site) -> Option<Outcome<Dynamic>> {
+        Some(self.guard().acquire(&Wait::forever(site)).map(Dynamic::from))
+    }
+
+    fn exit(&self) -> Option<Outcome<Dynamic>> {
+        Some(self.guard().release())
+    }
 }
 
 impl Cells for RawArrayHandle {
@@ -88,6 +100,11 @@ impl Cells for ArrayHandle {
     fn with<R>(&self, f: impl FnOnce(&Cell) -> Outcome<R>) -> Outcome<R> {
         synchronise();
         self.guard().with(Site::default(), || f(&self.0.0.0))
+    }
+
+    fn with_one<R>(&self, f: impl Fn(&Cell) -> Outcome<R>) -> Outcome<R> {
+        synchronise();
+        self.guard().with_cell(Site::default, || f(&self.0.0.0))
     }
 }
 
@@ -181,6 +198,9 @@ fn section(cell: &Cell, range: Range<usize>) -> Outcome<Dynamic> {
 }
 
 fn get<T: Cells>(array: &T, index: &Dynamic) -> Outcome<Dynamic> {
+    if let Ok(index) = index.as_int() {
+        return array.with_one(|cell| cell.get(position(index, cell.len()).ok_or_else(invalid_index)?));
+    }
     array.with(|cell| match place(index, cell.len())? {
         Place::One(at) => cell.get(at),
         Place::Some(range) => section(cell, range),
@@ -188,8 +208,11 @@ fn get<T: Cells>(array: &T, index: &Dynamic) -> Outcome<Dynamic> {
 }
 
 fn set<T: Cells>(context: &NativeCallContext, array: &T, index: &Dynamic, new: &Dynamic) -> Outcome<()> {
+    if let Ok(index) = index.as_int() {
+        return array.with_one(|cell| cell.set(position(index, cell.len()).ok_or_else(invalid_index)?, new));
+    }
     // Gone through before the lock is taken: it may run a script's iterator.
-    let items = if index.is_int() { Vec::new() } else { items_of(context, new)? };
+    let items = items_of(context, new)?;
     array.with(|cell| match place(index, cell.len())? {
         Place::One(at) => cell.set(at, new),
         Place::Some(range) if range.len() != items.len() => {
@@ -294,7 +317,7 @@ fn define_cells<T: Cells>(module: &mut NativeModule) {
     natives.set_iter_result(TypeId::of::<T>(), |array| {
         let array = array.cast::<T>();
         let count = array.length().unwrap_or(0);
-        Box::new((0..count).map(move |at| array.with(|cell| cell.get(at))))
+        Box::new((0..count).map(move |at| array.with_one(|cell| cell.get(at))))
     });
 }
 

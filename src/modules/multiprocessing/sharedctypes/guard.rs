@@ -94,6 +94,19 @@ impl Guard {
         }
     }
 
+    /// Runs `f`, a few instructions, with the lock: in one step where nobody else has it.
+    ///
+    /// # Errors
+    /// Those of `f`; KeyboardInterrupt.
+    pub fn with_cell<R>(&self, site: impl FnOnce() -> Site, f: impl Fn() -> Outcome<R>) -> Outcome<R> {
+        let result = match self {
+            Self::Lock(lock) => lock.0.inside(&f),
+            Self::RLock(lock) => lock.0.inside(&f),
+            Self::Threads(_) | Self::ThreadsAgain(_) => None,
+        };
+        result.unwrap_or_else(|| self.with(site(), f))
+    }
+
     /// Runs `f` with the lock.
     ///
     /// # Errors

@@ -46,6 +46,14 @@ impl Handle for ValueHandle {
     fn repr(&self) -> String {
         format!("<Synchronized wrapper for {}>", self.0.0.repr())
     }
+
+    fn enter(&self, site: Site) -> Option<Outcome<Dynamic>> {
+        Some(self.guard().acquire(&Wait::forever(site)).map(Dynamic::from))
+    }
+
+    fn exit(&self) -> Option<Outcome<Dynamic>> {
+        Some(self.guard().release())
+    }
 }
 
 impl Travel for RawValueHandle {
@@ -107,11 +115,11 @@ pub(super) fn define(module: &mut NativeModule) {
         .handle::<ValueHandle>()
         .attribute::<ValueHandle, _>("value", "The value, read and written under the lock.", |value| {
             synchronise();
-            value.guard().with(Site::default(), || value.cell().get(0))
+            value.guard().with_cell(Site::default, || value.cell().get(0))
         })
         .assignable::<ValueHandle, _>("value", |value, new| {
             synchronise();
-            value.guard().with(Site::default(), || value.cell().set(0, &new))
+            value.guard().with_cell(Site::default, || value.cell().set(0, &new))
         })
         .method::<ValueHandle, _>(
             "add(n)",
@@ -119,7 +127,7 @@ pub(super) fn define(module: &mut NativeModule) {
             |value, call| {
                 let n = call.required(0)?;
                 synchronise();
-                value.guard().with(call.site(), || value.cell().add(0, &n))
+                value.guard().with_cell(|| call.site(), || value.cell().add(0, &n))
             },
         )
         .method::<ValueHandle, _>("get_obj()", "The value without its lock.", |value, _| {

@@ -17,7 +17,7 @@ use crate::language::variables::synchronise;
 use crate::modules::threading;
 use crate::runtime::primitives::WaitError;
 use crate::runtime::sync::Arc;
-use crate::runtime::{Label, Wait};
+use crate::runtime::{Label, Site, Wait};
 
 /// A script's reference to a [`Condition`].
 #[derive(Clone)]
@@ -36,6 +36,14 @@ impl Handle for ConditionHandle {
             Exclusive::RLock(lock) => RLockHandle(Arc::clone(lock)).repr(),
         };
         format!("<Condition({lock}, {})>", self.0.waiting())
+    }
+
+    fn enter(&self, site: Site) -> Option<Outcome<Dynamic>> {
+        Some(acquire(self, &Wait::forever(site)))
+    }
+
+    fn exit(&self) -> Option<Outcome<Dynamic>> {
+        Some(release_lock(self))
     }
 }
 

@@ -9,8 +9,8 @@ use crate::language::exception::{Outcome, interrupted, raise};
 use crate::language::identity::Handle;
 use crate::language::native::NativeModule;
 use crate::language::variables::synchronise;
-use crate::runtime::Wait;
 use crate::runtime::sync::Arc;
+use crate::runtime::{Site, Wait};
 
 /// A script's reference to a [`Lock`].
 #[derive(Clone)]
@@ -30,6 +30,14 @@ impl Handle for LockHandle {
     fn repr(&self) -> String {
         format!("<Lock(owner={})>", owner_name(self.0.holder()))
     }
+
+    fn enter(&self, site: Site) -> Option<Outcome<Dynamic>> {
+        Some(self.0.acquire(&Wait::forever(site)).map(Dynamic::from).map_err(interrupted))
+    }
+
+    fn exit(&self) -> Option<Outcome<Dynamic>> {
+        Some(release(&self.0))
+    }
 }
 
 impl Handle for RLockHandle {
@@ -47,6 +55,14 @@ impl Handle for RLockHandle {
             Some(_) => "nonzero".to_string(),
         };
         format!("<RLock({}, {count})>", owner_name(owner.map(|(holder, _)| holder)))
+    }
+
+    fn enter(&self, site: Site) -> Option<Outcome<Dynamic>> {
+        Some(self.0.acquire(&Wait::forever(site)).map(Dynamic::from).map_err(interrupted))
+    }
+
+    fn exit(&self) -> Option<Outcome<Dynamic>> {
+        Some(release_reentrant(&self.0))
     }
 }
 

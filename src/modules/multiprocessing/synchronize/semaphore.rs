@@ -9,8 +9,8 @@ use crate::language::exception::{Exception, Outcome, interrupted, raise};
 use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
 use crate::language::variables::synchronise;
-use crate::runtime::Wait;
 use crate::runtime::sync::Arc;
+use crate::runtime::{Site, Wait};
 
 /// The greatest value of a semaphore, as of the system's own.
 const MOST: i64 = i32::MAX as i64;
@@ -37,6 +37,14 @@ impl Handle for SemaphoreHandle {
             }
             class => format!("<{class}(value={value})>"),
         }
+    }
+
+    fn enter(&self, site: Site) -> Option<Outcome<Dynamic>> {
+        Some(acquire(self, &Wait::forever(site)))
+    }
+
+    fn exit(&self) -> Option<Outcome<Dynamic>> {
+        Some(release(self))
     }
 }
 
