@@ -108,3 +108,9 @@ pub fn die_of_interrupts() {
         }
     }
 }
+
+/// Lets the calling process take no notice of Ctrl-C.
+pub fn ignore_interrupts() {
+    // SAFETY: replaces the handler by none and runs no code of its own.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+}

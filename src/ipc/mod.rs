@@ -24,7 +24,7 @@ mod watch;
 
 pub use cells::{CType, Cells, Head as CellsHead};
 pub use channel::{Channel, SendError};
-pub use child::{Child, die_of_interrupts};
+pub use child::{Child, die_of_interrupts, ignore_interrupts};
 pub use guard::{Guard, Held};
 pub use monitor::{Attempt, Monitor, Wake};
 pub use shared::{Shared, Zeroed, release_all, share_with_fork, unshare};

@@ -34,6 +34,11 @@ pub trait Handle: Variant + Clone {
         None
     }
 
+    /// What printing shows.
+    fn str(&self) -> String {
+        self.repr()
+    }
+
     /// What `len` says, for a class that has a length.
     fn length(&self) -> Option<usize> {
         None
@@ -52,6 +57,7 @@ struct HandleType {
     name: &'static str,
     identity: IdentityOf,
     repr: ReprOf,
+    str: ReprOf,
     length: LengthOf,
     enter: EnterOf,
     exit: ExitOf,
@@ -87,6 +93,7 @@ pub fn register<T: Handle>() {
             name: T::NAME,
             identity: |value| value.read_lock::<T>().map(|handle| handle.identity()),
             repr: |value| value.read_lock::<T>().map(|handle| handle.repr()),
+            str: |value| value.read_lock::<T>().map(|handle| handle.str()),
             length: |value| value.read_lock::<T>().and_then(|handle| handle.length()),
             enter: |value, site| value.read_lock::<T>().and_then(|handle| handle.enter(site)),
             exit: |value| value.read_lock::<T>().and_then(|handle| handle.exit()),
@@ -116,6 +123,11 @@ pub fn identity(value: &Dynamic) -> Option<usize> {
 /// A handle's `repr`; nothing for values that are no handles.
 pub fn handle_repr(value: &Dynamic) -> Option<String> {
     known(value).and_then(|handle| (handle.repr)(value))
+}
+
+/// What printing a handle shows; nothing for values that are no handles.
+pub fn handle_str(value: &Dynamic) -> Option<String> {
+    known(value).and_then(|handle| (handle.str)(value))
 }
 
 /// A handle's length; nothing for those that have none, and values that are no handles.

@@ -522,7 +522,11 @@ impl NativeModule {
         module.set_custom_type::<T>(T::NAME);
         FuncRegistration::new("==").set_into_module(module, |a: T, b: T| a.identity() == b.identity());
         FuncRegistration::new("!=").set_into_module(module, |a: T, b: T| a.identity() != b.identity());
-        self.shown::<T>(Handle::repr)
+        self.shown::<T>(Handle::repr);
+        FuncRegistration::new("to_string")
+            .with_purity(true)
+            .set_into_module(&mut self.builtins, |this: &mut T| Handle::str(this));
+        self
     }
 
     /// Says what scripts see as the name of a type that is no handle: in error messages, and as `type_of`.

@@ -9,7 +9,7 @@ use super::builtins::bytearray::ByteArray;
 use super::builtins::range::Range;
 use super::dict::Dict;
 use super::exception::{Exception, Outcome, raise};
-use super::identity::{class_name, handle_length, handle_repr, identity};
+use super::identity::{class_name, handle_length, handle_repr, handle_str, identity};
 use super::list::List;
 use super::nesting::{Level, may_be_so_long, note_cut};
 use super::text::float_repr::float_repr;
@@ -30,7 +30,7 @@ pub fn str(value: &Dynamic) -> String {
     if let Some(exception) = value.read_lock::<Exception>() {
         return exception.message().to_string();
     }
-    repr(value)
+    handle_str(value).unwrap_or_else(|| repr(value))
 }
 
 /// `repr(value)`.

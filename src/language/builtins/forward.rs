@@ -5,6 +5,9 @@
 //!
 //! A function that is the value of a dict's key is a method of the dict, as with rhai's maps: `d.run()`.
 
+use std::any::TypeId;
+use std::collections::HashMap;
+
 use rhai::{Array, Dynamic, EvalContext, FnPtr, ImmutableString, Map, NativeCallContext};
 
 use crate::language::callable::free_taken_variables;
@@ -15,6 +18,18 @@ use crate::language::list::List;
 use crate::language::native;
 use crate::language::value;
 use crate::language::variables::{to_local, to_shared};
+use crate::runtime::sync::RwLock;
+
+/// Calls a method that no native of the receiver's type is; nothing if the object has none of that name either.
+pub type MissingMethod = fn(&Dynamic, &str, Vec<Dynamic>) -> Outcome<Option<Dynamic>>;
+
+static HANDLERS: RwLock<Option<HashMap<TypeId, MissingMethod>>> = RwLock::new(None);
+
+/// Says what becomes of method calls on objects of type `T` that no native fits, for objects whose methods are not
+/// known beforehand.
+pub fn on_missing_method<T: 'static>(handler: MissingMethod) {
+    HANDLERS.write().get_or_insert_default().insert(TypeId::of::<T>(), handler);
+}
 
 /// What `Engine::on_missing_function` asks when a call has failed: is it a method that the dict holds itself, or
 /// one of a host's functions for arrays or maps, on a list or dict? Rhai's own functions of that kind are natives
@@ -30,6 +45,13 @@ pub fn forward(
 ) -> Outcome<Option<Dynamic>> {
     // It is asked about every failed call; most are of natives that have raised an exception.
     let Some((receiver, rest)) = args.split_first_mut() else { return Ok(None) };
+    if is_method && receiver.is_variant() {
+        let handler = HANDLERS.read().as_ref().and_then(|all| all.get(&(**receiver).type_id()).copied());
+        if let Some(handler) = handler {
+            let rest = rest.iter().map(|arg| (**arg).clone()).collect();
+            return handler(&(**receiver).clone(), name, rest);
+        }
+    }
     if !receiver.is_variant() || !(receiver.is::<List>() || receiver.is::<Dict>()) {
         return Ok(None);
     }

@@ -34,7 +34,7 @@ use rhai::{FnNamespace, FuncRegistration};
 
 use super::native::NativeModule;
 
-pub use forward::forward;
+pub use forward::{MissingMethod, forward, on_missing_method};
 pub use iteration::iterate;
 pub use limits::check as check_size;
 pub use testing::testing_module;

@@ -44,6 +44,7 @@ impl Children {
 /// # Errors
 /// KeyboardInterrupt when Ctrl-C cut the wait short.
 pub fn at_exit(realm: &Arc<Realm>) -> Outcome<()> {
+    super::managers::shut_down_all(realm);
     let children = realm.extension::<Children>();
     let alive = children.alive();
     let (daemons, others): (Vec<_>, Vec<_>) = alive.into_iter().partition(ProcessHandle::is_daemon);

@@ -82,6 +82,13 @@ pub fn anticipate(realm: &Arc<Realm>, source: &str) {
     }
 }
 
+/// Forks the server now if there is none yet, so that it does not inherit descriptors that are about to be made: a
+/// copy of one end of a pipe would keep the other one from seeing the end.
+pub(super) fn prepare(realm: &Arc<Realm>) {
+    // If it fails, it fails again when a process is started, and is reported there.
+    let _ = realm.extension::<Launcher>().server(realm);
+}
+
 /// The number of the fork server, which is a child of this process that no script knows of.
 pub fn fork_server_pid(realm: &Realm) -> Option<rustix::process::Pid> {
     realm.extension::<Launcher>().server.lock().as_ref().map(|server| server.server.pid())
@@ -217,5 +224,6 @@ fn encode_surroundings(realm: &Arc<Realm>, out: &mut Encoder) {
 pub fn after_fork(realm: &Realm) {
     realm.extension::<Launcher>().forget();
     realm.extension::<Children>().forget();
+    super::managers::after_fork(realm);
     crate::modules::pool::forget(realm);
 }

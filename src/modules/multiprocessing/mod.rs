@@ -7,6 +7,7 @@ mod context;
 mod current;
 pub mod dummy;
 mod launch;
+mod managers;
 pub mod pool;
 mod process;
 pub mod queues;
@@ -35,7 +36,8 @@ pub fn authkey(realm: &crate::runtime::sync::Arc<Realm>) -> Vec<u8> {
 
 /// The modules of the package.
 pub fn modules() -> Vec<NativeModule> {
-    let mut all = vec![module(), connection::module(), pool::module(), sharedctypes::module()];
+    let mut all =
+        vec![module(), connection::module(), managers::module(), pool::module(), sharedctypes::module()];
     all.extend(dummy::modules());
     all
 }
@@ -69,6 +71,7 @@ fn module() -> NativeModule {
     queues::define(&mut module);
     synchronize::define(&mut module);
     connection::define(&mut module);
+    managers::define(&mut module);
     sharedctypes::define(&mut module);
     module
 }

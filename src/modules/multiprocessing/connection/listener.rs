@@ -225,7 +225,8 @@ impl Listener {
         self.0.close();
     }
 
-    fn is_closed(&self) -> bool {
+    /// Was it closed?
+    pub fn is_closed(&self) -> bool {
         self.0.state.lock().socket.is_none()
     }
 }

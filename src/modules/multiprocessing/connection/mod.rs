@@ -20,6 +20,7 @@ pub(super) fn define(module: &mut NativeModule) {
         "Two connected ends, [conn1, conn2]. Unless duplex, conn1 only receives and conn2 only sends.",
         |call| {
             let duplex = call.bool_or(0, true);
+            super::launch::prepare(&call.realm());
             let (one, other) = Connection::pair().map_err(|error| raise_io(&error, None))?;
             let one = ConnectionHandle::new(one, true, duplex);
             let other = ConnectionHandle::new(other, duplex, true);
