@@ -222,14 +222,18 @@ impl ManagerHandle {
 
     fn create(&self, typeid: &str, args: Vec<Dynamic>, site: Site) -> Outcome<Dynamic> {
         let server = self.remote()?;
-        let registry = Arc::clone(&self.0.registry.lock());
         match ask(&server, &Request::Create(typeid.into(), args), site)? {
             Reply::Object(object, typeid, exposed) => {
-                let class = registry.get(&typeid).map(|known| known.proxytype.clone()).unwrap_or_default();
-                Ok(make(&class, Parts { server, object, typeid, exposed, registry: Some(registry) }))
+                let class = self.proxytype(&typeid).unwrap_or_default();
+                Ok(make(&class, Parts { server, object, typeid, exposed, manager: Some(self.clone()) }))
             }
             reply => value_of(reply),
         }
+    }
+
+    /// The name of the proxies' class of a registered type.
+    pub fn proxytype(&self, typeid: &str) -> Option<String> {
+        self.0.registry.lock().get(typeid).map(|known| known.proxytype.clone())
     }
 
     fn no_attribute(&self, name: &str) -> Box<rhai::EvalAltResult> {

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use rhai::Dynamic;
 
 use super::client::{self, Server, ask, value_of};
+use super::manager::ManagerHandle;
 use super::message::{Reply, Request, read_exposed, write_exposed};
-use super::server::Registry;
 use crate::ipc::codec::{Decoder, Encoder, Travel};
 use crate::language::exception::{Outcome, raise};
 use crate::language::identity::Handle;
@@ -97,8 +97,9 @@ pub struct Parts {
     pub typeid: String,
     /// What may be called, if that is limited.
     pub exposed: Option<Vec<String>>,
-    /// The manager's types; nothing in a process that got the proxy from another one.
-    pub registry: Option<Arc<Registry>>,
+    /// The manager, whose server lives for as long as somebody refers to it; nothing in a process that got the proxy
+    /// from another one.
+    pub manager: Option<ManagerHandle>,
 }
 
 impl Drop for Parts {
@@ -166,7 +167,7 @@ impl<K: Kind> Travel for Proxy<K> {
         let (object, typeid) = (input.u64()?, input.str()?.to_string());
         let exposed = read_exposed(input)?;
         drop(value_of(ask(&server, &Request::Adopt(object), Site::default())?)?);
-        Ok(Self::new(Parts { server, object, typeid, exposed, registry: None }))
+        Ok(Self::new(Parts { server, object, typeid, exposed, manager: None }))
     }
 }
 
@@ -187,10 +188,10 @@ impl<K: Kind> Proxy<K> {
             Reply::Object(object, typeid, exposed) => (object, typeid, exposed),
             reply => return value_of(reply),
         };
-        let registered = parts.registry.as_ref().and_then(|registry| registry.get(&typeid));
-        let class = registered.map_or(class_of(&typeid).to_string(), |known| known.proxytype.clone());
-        let (server, registry) = (Arc::clone(&parts.server), parts.registry.clone());
-        Ok(make(&class, Parts { server, object, typeid, exposed, registry }))
+        let registered = parts.manager.as_ref().and_then(|manager| manager.proxytype(&typeid));
+        let class = registered.unwrap_or_else(|| class_of(&typeid).to_string());
+        let (server, manager) = (Arc::clone(&parts.server), parts.manager.clone());
+        Ok(make(&class, Parts { server, object, typeid, exposed, manager }))
     }
 
     /// Calls a method that only an AutoProxy's object is known to have.
