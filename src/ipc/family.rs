@@ -370,6 +370,7 @@ pub(super) fn after_fork() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::own_process;
 
     /// Forks a child that takes its place and then waits to be killed; its number and its member.
     fn forked(name: &str) -> (libc::pid_t, Member) {
@@ -421,6 +422,9 @@ mod tests {
 
     #[test]
     fn a_killed_child_is_seen_before_and_after_it_is_reaped() {
+        if !own_process::is_own() {
+            return;
+        }
         let (child, member) = forked("Process-7");
         assert_eq!((member.end(), member.pid()), (None, Some(child as u32)));
         assert_eq!(member.to_string(), format!("Process-7 (pid {child})"));
@@ -433,6 +437,9 @@ mod tests {
 
     #[test]
     fn who_reaps_says_how_it_ended() {
+        if !own_process::is_own() {
+            return;
+        }
         let (child, member) = forked("Process-8");
         kill(child, libc::SIGTERM);
         until_over(child);
@@ -444,6 +451,9 @@ mod tests {
 
     #[test]
     fn a_number_that_is_used_again_is_another_process() {
+        if !own_process::is_own() {
+            return;
+        }
         let (child, member) = forked("Process-9");
         let record = member.record().unwrap();
         record.start.fetch_sub(1, Ordering::Relaxed);
@@ -454,6 +464,9 @@ mod tests {
 
     #[test]
     fn places_are_used_again() {
+        if !own_process::is_own() {
+            return;
+        }
         let mut places = std::collections::HashSet::new();
         for _ in 0..FRESH + 50 {
             // SAFETY: the child uses the table only and ends by _exit.
@@ -473,6 +486,9 @@ mod tests {
 
     #[test]
     fn a_long_name_is_cut_between_letters() {
+        if !own_process::is_own() {
+            return;
+        }
         let (child, member) = forked(&"\u{8fdb}".repeat(20));
         assert_eq!(member.name().unwrap(), "\u{8fdb}".repeat(13));
         kill(child, libc::SIGKILL);

@@ -233,6 +233,7 @@ fn open_parcel(place: u64) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::ipc::Child;
+    use crate::ipc::own_process;
     use crate::runtime::Site;
     use std::fs::File;
     use std::io::Read;
@@ -264,6 +265,9 @@ mod tests {
 
     #[test]
     fn children_get_their_bytes_and_are_the_callers() {
+        if !own_process::is_own() {
+            return;
+        }
         let server = ForkServer::start(|| act).unwrap();
         for length in [0_usize, 1, 1000, 3_000_000] {
             let bytes = [b"l".to_vec(), vec![7; length]].concat();
@@ -275,6 +279,9 @@ mod tests {
 
     #[test]
     fn children_get_descriptors() {
+        if !own_process::is_own() {
+            return;
+        }
         let server = ForkServer::start(|| act).unwrap();
         let (read, write) = rustix::pipe::pipe().unwrap();
         assert_eq!(exit_code(&launch(&server, b"whello", &[write.as_fd()])), 1);
@@ -286,6 +293,9 @@ mod tests {
 
     #[test]
     fn a_killed_child_tells_by_which_signal() {
+        if !own_process::is_own() {
+            return;
+        }
         let server = ForkServer::start(|| act).unwrap();
         let child = launch(&server, b"-", &[]);
         assert_eq!(child.exit_code(), None);
@@ -297,6 +307,9 @@ mod tests {
     /// The server has no other way to learn of its parent's end than its socket.
     #[test]
     fn the_server_ends_with_its_parent() {
+        if !own_process::is_own() {
+            return;
+        }
         let server = ForkServer::start(|| act).unwrap();
         let child = Child::new(server.pid()).unwrap();
         assert_eq!(child.exit_code(), None);

@@ -16,6 +16,8 @@ pub mod family;
 pub mod fork_server;
 mod guard;
 mod monitor;
+#[cfg(test)]
+mod own_process;
 pub mod primitives;
 mod shared;
 pub mod values;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::ipc::family::{self, End};
+use crate::ipc::own_process;
 use crate::ipc::{Shared, Zeroed};
 use crate::runtime::primitives::{BrokenBarrier, WaitError};
 use crate::runtime::sync::{Arc, AtomicU64, Ordering};
@@ -104,6 +105,9 @@ impl Numbers {
 
 #[test]
 fn a_lock_is_one_processes_at_a_time() {
+    if !own_process::is_own() {
+        return;
+    }
     let (lock, numbers) = (Lock::new(label()).unwrap(), Numbers::new());
     let count = || {
         for _ in 0..5000 {
@@ -121,6 +125,9 @@ fn a_lock_is_one_processes_at_a_time() {
 
 #[test]
 fn another_process_may_release_a_lock() {
+    if !own_process::is_own() {
+        return;
+    }
     let lock = Lock::new(label()).unwrap();
     assert!(lock.acquire(&forever()).unwrap());
     let child = fork(|| i32::from(lock.release().is_err()));
@@ -131,6 +138,9 @@ fn another_process_may_release_a_lock() {
 
 #[test]
 fn a_reentrant_lock_is_one_threads() {
+    if !own_process::is_own() {
+        return;
+    }
     let lock = RLock::new(label()).unwrap();
     assert!(lock.acquire_times(3, &forever()).unwrap());
     let child = fork(|| {
@@ -151,6 +161,9 @@ fn a_reentrant_lock_is_one_threads() {
 
 #[test]
 fn the_lock_of_a_killed_holder_stays_taken_and_says_whose_it_was() {
+    if !own_process::is_own() {
+        return;
+    }
     let lock = Lock::new(label()).unwrap();
     let child = fork(|| {
         assert!(lock.acquire(&forever()).unwrap());
@@ -173,6 +186,9 @@ fn the_lock_of_a_killed_holder_stays_taken_and_says_whose_it_was() {
 /// Main waits for ever for what a killed process holds: that is the end of the run, and the report says whose.
 #[test]
 fn to_wait_for_a_killed_holder_is_a_deadlock() {
+    if !own_process::is_own() {
+        return;
+    }
     for mode in GilMode::ALL {
         let lock =
             Lock::new(Label { class: "Lock", name: Some("mutex".into()), made: Site::default() }).unwrap();
@@ -205,6 +221,9 @@ fn to_wait_for_a_killed_holder_is_a_deadlock() {
 
 #[test]
 fn to_wait_for_a_living_process_is_none() {
+    if !own_process::is_own() {
+        return;
+    }
     let (lock, numbers) = (Lock::new(label()).unwrap(), Numbers::new());
     lock.state().lend();
     let child = fork(|| {
@@ -225,6 +244,9 @@ fn to_wait_for_a_living_process_is_none() {
 /// knows; the others go on, and what the lock protects is never seen half changed by two at once.
 #[test]
 fn a_storm_of_kills_leaves_the_lock_usable() {
+    if !own_process::is_own() {
+        return;
+    }
     let (lock, numbers) = (Lock::new(label()).unwrap(), Numbers::new());
     let work = || -> i32 {
         loop {
@@ -255,6 +277,9 @@ fn a_storm_of_kills_leaves_the_lock_usable() {
 
 #[test]
 fn killed_waiters_take_no_permits_with_them() {
+    if !own_process::is_own() {
+        return;
+    }
     let (semaphore, numbers) = (Semaphore::new(label(), 0, 100).unwrap(), Numbers::new());
     let wait = || {
         numbers.add(0);
@@ -272,6 +297,9 @@ fn killed_waiters_take_no_permits_with_them() {
 
 #[test]
 fn an_event_wakes_every_process() {
+    if !own_process::is_own() {
+        return;
+    }
     let (event, numbers) = (Event::new(label()).unwrap(), Numbers::new());
     assert!(!event.wait(&within(Duration::from_millis(5))).unwrap());
     let wait = || {
@@ -291,6 +319,9 @@ fn an_event_wakes_every_process() {
 /// A waiter has seen the flag even if it was cleared before it came to look.
 #[test]
 fn a_set_that_is_cleared_at_once_wakes_all_the_same() {
+    if !own_process::is_own() {
+        return;
+    }
     let (event, numbers) = (Event::new(label()).unwrap(), Numbers::new());
     let children: Vec<Pid> = (0..3)
         .map(|_| {
@@ -349,6 +380,9 @@ fn notify(condition: &Condition, n: usize) {
 
 #[test]
 fn a_notification_goes_to_those_who_live() {
+    if !own_process::is_own() {
+        return;
+    }
     let (condition, numbers) = (condition(), Numbers::new());
     let mut children: Vec<Pid> = (0..6).map(|_| fork(|| i32::from(!wait_at(&condition, &numbers)))).collect();
     numbers.until(0, 6);
@@ -384,6 +418,9 @@ fn a_wait_at_a_condition_ends_with_its_deadline_and_the_lock() {
 /// Two processes wake each other by turns while a third one, which waits too, is killed again and again.
 #[test]
 fn a_storm_of_kills_leaves_the_condition_usable() {
+    if !own_process::is_own() {
+        return;
+    }
     let (condition, numbers) = (condition(), Numbers::new());
     let take_turns = |mine: u64| {
         for _ in 0..300 {
@@ -454,6 +491,9 @@ fn arrive(barrier: &Arc<Barrier>) -> Result<usize, Failure> {
 
 #[test]
 fn a_barrier_opens_round_after_round() {
+    if !own_process::is_own() {
+        return;
+    }
     let (barrier, numbers) = (Barrier::new(label(), 3).unwrap(), Numbers::new());
     let rounds = || {
         for round in 0..500_u64 {
@@ -480,6 +520,9 @@ fn a_barrier_opens_round_after_round() {
 
 #[test]
 fn who_is_late_breaks_the_barrier_for_all() {
+    if !own_process::is_own() {
+        return;
+    }
     let (barrier, numbers) = (Barrier::new(label(), 3).unwrap(), Numbers::new());
     let child = fork(|| {
         numbers.add(0);
@@ -504,6 +547,9 @@ fn a_failed_action_breaks_the_barrier() {
 
 #[test]
 fn a_reset_sends_those_who_wait_away() {
+    if !own_process::is_own() {
+        return;
+    }
     let (barrier, numbers) = (Barrier::new(label(), 2).unwrap(), Numbers::new());
     let child = fork(|| {
         numbers.add(0);
@@ -521,6 +567,9 @@ fn a_reset_sends_those_who_wait_away() {
 /// The last one to come is killed while it runs the action: nobody else would open the barrier.
 #[test]
 fn a_process_killed_in_the_action_breaks_the_barrier() {
+    if !own_process::is_own() {
+        return;
+    }
     let (barrier, numbers) = (Barrier::new(label(), 2).unwrap(), Numbers::new());
     let waiting = fork(|| i32::from(arrive(&barrier) != Err(Failure::Broken)));
     while barrier.waiting() == 0 {
@@ -546,6 +595,9 @@ fn a_process_killed_in_the_action_breaks_the_barrier() {
 /// Processes at the barrier are killed again and again; an abort and a reset make it as new every time.
 #[test]
 fn a_storm_of_kills_leaves_the_barrier_usable() {
+    if !own_process::is_own() {
+        return;
+    }
     let barrier = Barrier::new(label(), 3).unwrap();
     for round in 0..60_u64 {
         let come_again = || loop {
