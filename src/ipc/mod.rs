@@ -12,6 +12,7 @@ mod channel;
 mod child;
 pub mod codec;
 pub mod connection;
+mod deposits;
 pub mod family;
 pub mod fork_server;
 mod guard;
@@ -34,6 +35,7 @@ pub use shared::{Shared, Zeroed, release_all, share_with_fork, unshare};
 /// As [`after_fork`], in a process that was forked after [`share_with_fork`]: the references are its own.
 pub fn after_shared_fork() {
     guard::after_fork();
+    deposits::after_fork();
 }
 
 /// To be called in a process that was just forked, before it touches anything of this module: it is another
@@ -43,4 +45,5 @@ pub fn after_fork() {
     shared::after_fork();
     family::after_fork();
     watch::after_fork();
+    deposits::after_fork();
 }

@@ -1,16 +1,18 @@
 //! Reading a message.
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Map};
 
+use super::super::deposits::{self, Receipt};
 use super::super::shared::{Shared, Zeroed};
 use super::{DEPTH, tag, travel};
 use crate::language::builtins::bytearray::ByteArray;
 use crate::language::builtins::range::Range;
 use crate::language::cell::new_cell;
 use crate::language::dict::Dict;
-use crate::language::exception::{Class, Exception, Frame, Outcome, Traceback, raise};
+use crate::language::exception::{Class, Exception, Frame, Outcome, Traceback, raise, raise_io};
 use crate::language::list::List;
 use crate::language::native::Keywords;
 use crate::language::pointer::Name;
@@ -116,14 +118,29 @@ impl<'a> Decoder<'a> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Self::bad("a text is not UTF-8"))
     }
 
-    /// Takes a file descriptor that came with the message.
+    /// Takes a file descriptor that came with the message, or fetches it from the sender.
     ///
     /// # Errors
-    /// UnpicklingError when it did not.
+    /// UnpicklingError when it did not come; OSError when the sender does not give it any more.
     pub fn fd(&mut self) -> Outcome<OwnedFd> {
-        let index = self.count()?;
-        let fd = self.fds.get_mut(index).and_then(Option::take);
-        fd.ok_or_else(|| Self::bad("a file descriptor did not come with it"))
+        if let Some(index) = self.count()?.checked_sub(1) {
+            let fd = self.fds.get_mut(index).and_then(Option::take);
+            return fd.ok_or_else(|| Self::bad("a file descriptor did not come with it"));
+        }
+        let name = self.bytes()?.to_vec();
+        let ticket = self.bytes()?.try_into().map_err(|_| Self::bad("a ticket of another length"))?;
+        if !self.shares_memory {
+            return Err(Self::bad("a file descriptor of another program"));
+        }
+        deposits::fetch(&Receipt { name, ticket }).map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => raise(
+                "ConnectionRefusedError",
+                "the process that sent a file descriptor ended before it was fetched: let it live until the \
+                 message is received",
+            ),
+            io::ErrorKind::NotFound => raise("OSError", "a file descriptor was fetched already"),
+            _ => raise_io(&error, None),
+        })
     }
 
     /// Takes over an object in shared memory.

@@ -7,13 +7,14 @@ use std::os::fd::OwnedFd;
 
 use rhai::{Dynamic, EvalAltResult, FnPtr};
 
+use super::super::deposits;
 use super::super::shared::{Shared, Zeroed};
 use super::{DEPTH, Encoded, Purpose, Undo, tag, travel};
 use crate::language::builtins::bytearray::ByteArray;
 use crate::language::builtins::range::Range;
 use crate::language::cell::{Cell, cell_of};
 use crate::language::dict::Dict;
-use crate::language::exception::{Exception, Outcome, raise};
+use crate::language::exception::{Exception, Outcome, raise, raise_io};
 use crate::language::list::List;
 use crate::language::native::Keywords;
 use crate::language::pointer::Name;
@@ -100,18 +101,26 @@ impl Encoder {
         self.bytes(text.as_bytes());
     }
 
-    /// Sends a file descriptor along.
+    /// Sends a file descriptor along, or says where the receiver can fetch it.
     ///
     /// # Errors
-    /// TypeError if the message's way carries none.
+    /// TypeError if the message is for anybody; OSError when the system has no descriptor left.
     pub fn fd(&mut self, fd: Arc<OwnedFd>) -> Outcome<()> {
-        if !self.purpose.carries_descriptors() {
+        if self.purpose.carries_descriptors() {
+            self.fds.push(fd);
+            self.u64(self.fds.len() as u64);
+            return Ok(());
+        }
+        if !self.purpose.shares_memory() {
             let text = "file descriptors cannot travel this way: pass the object when the process is started, \
-                        or send it over a Pipe";
+                        or send it over a Pipe or a Queue";
             return Err(raise("TypeError", text));
         }
-        self.u64(self.fds.len() as u64);
-        self.fds.push(fd);
+        let receipt = deposits::leave(fd).map_err(|error| raise_io(&error, None))?;
+        self.u64(0);
+        self.bytes(&receipt.name);
+        self.bytes(&receipt.ticket);
+        self.on_discard(move || deposits::withdraw(&receipt));
         Ok(())
     }
 

@@ -33,7 +33,8 @@ use crate::runtime::sync::Arc;
 pub enum Purpose {
     /// The arguments of a new process: file descriptors go along.
     Start,
-    /// An item on a way that carries bytes only: a queue, a TCP connection.
+    /// An item on a way between processes of this program that carries bytes only: a queue. File descriptors
+    /// are fetched from the sender.
     Message,
     /// An item on a way that carries file descriptors as well: a Unix socket.
     Connection,
@@ -42,7 +43,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// May the message contain file descriptors?
+    /// Do file descriptors go along with the message?
     pub fn carries_descriptors(self) -> bool {
         matches!(self, Self::Start | Self::Connection)
     }

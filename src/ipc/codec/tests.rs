@@ -299,7 +299,7 @@ fn an_object_may_refuse_its_way() {
     prepare();
     let fd = Arc::new(rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap());
     let door = Dynamic::from(Door(Arc::clone(&fd), 5.into()));
-    let text = failure(encode_all(&[vec![door.clone()].into()], Purpose::Message, "args"));
+    let text = failure(encode_all(&[vec![door.clone()].into()], Purpose::Anybody, "args"));
     assert!(text.starts_with("TypeError: file descriptors cannot travel this way"), "{text}");
     assert!(text.contains("args[0][0] is <Door object"), "{text}");
     let bad = Dynamic::from(Door(fd, Dynamic::from(Stuck)));
@@ -312,6 +312,25 @@ fn an_object_may_refuse_its_way() {
     let back = decode(&encoded.sent(), vec![copy]).unwrap().into_array().unwrap();
     assert_eq!(identity(&back[0]), identity(&back[1]));
     assert_eq!(back[0].clone().cast::<Door>().0.as_raw_fd(), number);
+}
+
+#[test]
+fn a_descriptor_is_fetched_where_it_cannot_come_along() {
+    prepare();
+    let (ours, theirs) = rustix::pipe::pipe().unwrap();
+    let door = Dynamic::from(Door(Arc::new(theirs), 5.into()));
+    let lost = encode(&door, Purpose::Message).unwrap();
+    assert!(lost.fds.is_empty());
+    let encoded = encode(&door, Purpose::Message).unwrap();
+    drop((door, lost));
+    let bytes = encoded.sent();
+    let back = decode(&bytes, Vec::new()).unwrap();
+    rustix::io::write(&back.read_lock::<Door>().unwrap().0, b"x").unwrap();
+    drop(back);
+    assert_eq!(rustix::io::read(&ours, &mut [0; 8]).unwrap(), 1);
+    assert_eq!(rustix::io::read(&ours, &mut [0; 8]).unwrap(), 0, "nothing of the lost message is left");
+    assert_eq!(failure(decode(&bytes, Vec::new())), "OSError: a file descriptor was fetched already");
+    assert!(failure(decode_from_anybody(&bytes)).contains("UnpicklingError"));
 }
 
 #[test]

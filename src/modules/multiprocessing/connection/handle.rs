@@ -6,7 +6,7 @@ use std::sync::Weak;
 
 use rhai::Dynamic;
 
-use crate::ipc::codec::{Decoder, Encoder, Purpose, Travel, decode, decode_from_anybody};
+use crate::ipc::codec::{Decoder, Encoder, Travel, decode, decode_from_anybody};
 use crate::ipc::connection::{Connection, Content, Failure, MOST_DESCRIPTORS, Message, Ring};
 use crate::language::builtins::bytearray::ByteArray;
 use crate::language::exception::{Class, Exception, Outcome, interrupted, raise, raise_io};
@@ -47,11 +47,6 @@ impl Travel for ConnectionHandle {
     fn pack(&self, out: &mut Encoder) -> Outcome<()> {
         let connection = self.connection();
         let socket = connection.socket().map_err(|failure| self.raise(failure))?;
-        if out.purpose() == Purpose::Message {
-            let text = "a Connection cannot travel this way: pass it when the process is started, or send it \
-                        over a Pipe";
-            return Err(raise("TypeError", text));
-        }
         out.fd(socket)?;
         out.u64(u64::from(self.is_readable()) | u64::from(self.is_writable()) << 1);
         match connection.ring() {
