@@ -10,8 +10,8 @@ use rhai::{AST, Dynamic, EvalAltResult, FnArgsVec, FnPtr, ImmutableString, Map, 
 use super::cell::cell_of;
 use super::compiled::machine;
 use super::exception::{Outcome, raise};
-use super::value;
 use super::variables::{to_local, to_shared};
+use super::{pointer, value};
 use crate::runtime::sync::RwLock;
 
 /// The parameters of every script function, for keyword arguments and for errors about their number.
@@ -196,7 +196,7 @@ pub fn as_function(value: &Dynamic) -> Outcome<FnPtr> {
         return Ok(function.clone());
     }
     if let Some(name) = value.read_lock::<rhai::ImmutableString>() {
-        return FnPtr::new(name.clone()).map_err(|_| {
+        return pointer::named(&name).ok_or_else(|| {
             raise("TypeError", format!("'{}' is no function's name: give a function", name.as_str()))
         });
     }

@@ -189,7 +189,7 @@ fn set_variables(
             return Ok(Some(realm.name().into()));
         }
         if realm.functions.contains(name) {
-            return Ok(FnPtr::new(name).ok().map(Dynamic::from));
+            return Ok(pointer::named(name).map(Dynamic::from));
         }
         if let Some(constant) = builtins.get_var(name) {
             return Ok(Some(constant));

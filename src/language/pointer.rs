@@ -7,7 +7,7 @@ use rhai::{AST, Dynamic, Engine, FnPtr, ImmutableString, ScriptFuncDef};
 
 use super::engine::native_function;
 use super::exception::{Outcome, raise};
-use super::realm;
+use super::{realm, tokens};
 
 /// The function behind a pointer, without what the pointer captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Name {
         let realm = realm::current();
         let functions = realm.as_ref().map(|realm| &realm.functions);
         match self {
-            Self::Plain(name) => FnPtr::new(name.as_str()).map_err(|_| missing(name)),
+            Self::Plain(name) => named(name).ok_or_else(|| missing(name)),
             Self::Closure(name) => {
                 let known = functions.map(|functions| functions.parameters(name));
                 match known.as_deref() {
@@ -71,6 +71,15 @@ impl Name {
                 .and_then(|function| function.try_cast::<FnPtr>())
                 .ok_or_else(|| missing(name)),
         }
+    }
+}
+
+/// A pointer to the function called `name`; nothing for what can be no function's name.
+pub(super) fn named(name: &str) -> Option<FnPtr> {
+    match FnPtr::new(name) {
+        Ok(function) => Some(function),
+        // Rhai makes no pointer of a word that it reserves, but follows one that it has.
+        Err(_) => tokens::is_freed(name).then(|| closure(name, &[])),
     }
 }
 

@@ -4,7 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use rhai::grain::{Compiler, SharedProgram, Vm};
-use rhai::{AST, ASTNode, Dynamic, EvalAltResult, Expr, ImmutableString, ParseError, Position, Scope, Stmt};
+use rhai::{
+    AST, ASTNode, Dynamic, EvalAltResult, Expr, ImmutableString, Module, ParseError, Position, Scope,
+    ScriptFuncDef, Stmt,
+};
 
 use super::realm::Realm;
 use super::{native, tokens};
@@ -70,6 +73,9 @@ impl Program {
         let parsed = realm.engine().compile_with_scope(scope, &*source);
         let names = tokens::end();
         let mut ast = parsed?;
+        if names.any_renamed {
+            ast = with_own_names(&ast);
+        }
         *realm.imported.lock() = names.imported;
         realm.bound.write().extend(names.bound);
         if let Some(library) = library {
@@ -119,6 +125,24 @@ impl Program {
             None => realm.engine().eval_ast_with_scope(scope, &self.ast),
         }
     }
+}
+
+/// The program with the functions under the names that the script gave them, where the parser had to have others.
+fn with_own_names(ast: &AST) -> AST {
+    let mut library = Module::new();
+    for function in ast.iter_fn_def() {
+        match tokens::own_name(&function.name) {
+            Some(name) => {
+                let mut renamed = ScriptFuncDef::clone(function);
+                renamed.name = name.into();
+                library.set_script_fn(renamed);
+            }
+            None => {
+                library.set_script_fn(function.clone());
+            }
+        }
+    }
+    AST::new(ast.statements().iter().cloned(), library)
 }
 
 /// The text with its first line blanked if that names an interpreter.

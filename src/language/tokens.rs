@@ -24,6 +24,9 @@ pub const BIND: &str = "__bind__";
 /// The name of our `print`: a function that is called `print` gets its result printed by rhai, with a newline.
 pub const PRINT: &str = "builtins.print";
 
+/// What the parser takes for the name of a function whose own name rhai reserves ends with this.
+const RENAMED: &str = "__function";
+
 /// Reserved by rhai for later, and ordinary names here.
 const FREED: &[&str] = &[
     "use",
@@ -79,9 +82,15 @@ struct Parse {
     header: Header,
     /// The variable that the next `BIND` declares.
     bound: String,
+    /// Is it between [`begin`] and [`end`]?
+    is_open: bool,
     at_statement: bool,
     after_dot: bool,
     after_colons: bool,
+    /// Between `fn` and the parameters: the name of a function comes.
+    after_fn: bool,
+    /// Was a function given another name than its own?
+    any_renamed: bool,
     /// Names that were imported under another name.
     aliases: HashMap<String, String>,
     /// Every variable of a `catch` or `with`.
@@ -95,6 +104,8 @@ pub struct Names {
     pub imported: HashMap<String, String>,
     /// The variables of `catch` and `with`.
     pub bound: HashSet<String>,
+    /// Are there functions that [`own_name`] gives back their names?
+    pub any_renamed: bool,
 }
 
 thread_local! {
@@ -104,13 +115,23 @@ thread_local! {
 
 /// Begins a parse; `aliases` are the names that were imported before.
 pub fn begin(aliases: HashMap<String, String>) {
-    PARSE.set(Box::new(Parse { at_statement: true, aliases, ..Parse::default() }));
+    PARSE.set(Box::new(Parse { is_open: true, at_statement: true, aliases, ..Parse::default() }));
 }
 
 /// Ends a parse; returns the names that are imported now, and those of the variables of `catch` and `with`.
 pub fn end() -> Names {
     let parse = PARSE.take();
-    Names { imported: parse.aliases, bound: parse.all_bound }
+    Names { imported: parse.aliases, bound: parse.all_bound, any_renamed: parse.any_renamed }
+}
+
+/// Is it a word that rhai reserves and that is an ordinary name here?
+pub fn is_freed(word: &str) -> bool {
+    FREED.contains(&word)
+}
+
+/// The name that the script gave to a function which the parser knows by another one.
+pub fn own_name(parsed: &str) -> Option<&str> {
+    parsed.strip_suffix(RENAMED).filter(|name| is_freed(name))
 }
 
 /// Makes a name mean a qualified native from here on.
@@ -138,9 +159,12 @@ impl Parse {
     fn replace(&mut self, token: Token) -> Token {
         let token = match token {
             // What a module calls its own, as in `subprocess::call`, is nothing else.
-            Token::Reserved(word) if self.after_colons || FREED.contains(&word.as_str()) => {
-                Token::Identifier(word)
+            // Only as the name of a function that is being defined rhai takes none of them.
+            Token::Reserved(word) if self.after_fn && is_freed(&word) => {
+                self.any_renamed = true;
+                Token::Identifier(Box::new(format!("{word}{RENAMED}").into()))
             }
+            Token::Reserved(word) if self.after_colons || is_freed(&word) => Token::Identifier(word),
             Token::Reserved(word) if word.as_str() == "print" && !self.after_dot => {
                 Token::Identifier(Box::new(PRINT.into()))
             }
@@ -149,6 +173,12 @@ impl Parse {
         let (at_statement, after_dot) = (self.at_statement, self.after_dot);
         self.at_statement =
             matches!(token, Token::SemiColon | Token::LeftBrace | Token::RightBrace | Token::EOF);
+        // `fn name(…)`, `fn type.name(…)`
+        self.after_fn = match token {
+            Token::Fn => self.is_open,
+            Token::Identifier(_) | Token::Period => self.after_fn,
+            _ => false,
+        };
         self.after_colons = token == Token::DoubleColon;
         self.after_dot = matches!(token, Token::Period | Token::Elvis | Token::DoubleColon);
         if let Some(replaced) = self.in_header(&token) {

@@ -22,8 +22,9 @@ const DAEMON_GRACE: Duration = Duration::from_secs(1);
 /// How many finished threads the statistics remember.
 const MOST_REMEMBERED: usize = 1000;
 
-/// The stack of a script thread. It is address space: only what is touched becomes memory.
-const DEFAULT_STACK_SIZE: usize = 16 << 20;
+/// The stack of a script thread. It is address space: only what is touched becomes memory. So large that a chain of
+/// some 300,000 closures, each of which captured the one before, can be dropped: rhai drops them inside each other.
+const DEFAULT_STACK_SIZE: usize = 64 << 20;
 
 #[derive(Default)]
 struct Registry {

@@ -3,7 +3,7 @@
 //! For objects they are rhai's property functions, and the string indexer behind them; for maps and dicts they
 //! are the keys. A method that is asked for by name comes as a function that is bound to its object.
 
-use rhai::{Dynamic, EvalAltResult, FnPtr, ImmutableString, Map, NativeCallContext};
+use rhai::{Dynamic, EvalAltResult, ImmutableString, Map, NativeCallContext};
 
 use super::arguments::at_most_one;
 use super::exactly;
@@ -12,7 +12,7 @@ use crate::language::exception::{Exception, Outcome, raise};
 use crate::language::identity::identity;
 use crate::language::list::List;
 use crate::language::native::{self, NativeModule};
-use crate::language::value;
+use crate::language::{pointer, value};
 
 /// Rhai's name of the indexers' functions.
 const INDEX_GET: &str = "index$get$";
@@ -112,7 +112,7 @@ fn method(object: &Dynamic, name: &str) -> Option<Dynamic> {
     let class = value::type_name(object);
     let is_method = |signature: &str| signature.split_once('(').is_some_and(|(known, _)| known == name);
     native::entries().iter().find(|entry| entry.owner == class && is_method(entry.signature))?;
-    let mut function = FnPtr::new(name).ok()?;
+    let mut function = pointer::named(name)?;
     function.add_curry(object.clone());
     Some(function.into())
 }

@@ -38,8 +38,14 @@ pub(super) fn fill(module: &mut NativeModule) {
             let iterable = call.required(0)?;
             let start = call.int_or(1, 0)?;
             let items = iterate(call.context(), &iterable)?;
-            let numbered = items.into_iter().zip(start..).map(|(item, n)| pair(n.into(), item));
-            Ok(numbered.collect::<Vec<_>>().into())
+            let mut numbered = Vec::with_capacity(items.len());
+            for (n, item) in items.into_iter().enumerate() {
+                let number = start.checked_add(n as i64);
+                let number =
+                    number.ok_or_else(|| raise("OverflowError", "enumerate(): too large a number"))?;
+                numbered.push(pair(number.into(), item));
+            }
+            Ok(numbered.into())
         })
         .builtin(
             "zip(*iterables)",

@@ -63,6 +63,8 @@ pub(super) fn repeat_bytes(bytes: &[u8], count: i64) -> Outcome<Blob> {
 pub(super) fn repeat_items(items: &[Dynamic], count: i64) -> Outcome<Vec<Dynamic>> {
     let count = usize::try_from(count).unwrap_or(0);
     check_items("the repeated list", items.len() as u128 * count as u128)?;
+    // Nothing at all can be repeated any number of times.
+    let count = if items.is_empty() { 0 } else { count };
     let mut repeated = Vec::with_capacity(items.len() * count);
     (0..count).for_each(|_| repeated.extend_from_slice(items));
     Ok(repeated)
