@@ -17,7 +17,8 @@ use std::any::TypeId;
 use std::time::{Duration, Instant};
 
 use rhai::{
-    Dynamic, FnNamespace, FuncRegistration, ImmutableString, Map, Module, NativeCallContext, RhaiFunc, Shared,
+    Dynamic, FnNamespace, FuncRegistration, INT, ImmutableString, Map, Module, NativeCallContext, RhaiFunc,
+    Shared,
 };
 
 pub use documentation::{Entry, entries, has_method, is_function, is_method_of, is_module, signature_of};
@@ -591,10 +592,14 @@ impl NativeModule {
         T: Handle,
         F: Fn(&T, Dynamic) -> Outcome<()> + Send + Sync + 'static,
     {
-        FuncRegistration::new(format!("set${name}"))
-            .with_purity(true)
-            .with_volatility(true)
-            .set_into_module(&mut self.builtins, move |this: &mut T, value: Dynamic| set(this, value));
+        let set = Arc::new(set);
+        let again = Arc::clone(&set);
+        let setter = || FuncRegistration::new(format!("set${name}")).with_purity(true).with_volatility(true);
+        setter().set_into_module(&mut self.builtins, move |this: &mut T, value: Dynamic| set(this, value));
+        // Rhai finds a function of these very types at once, and one for anything only after all others, which
+        // it has to do anew in every `with` block.
+        setter()
+            .set_into_module(&mut self.builtins, move |this: &mut T, value: INT| again(this, value.into()));
         self
     }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 
 use crate::ipc::arena::{self, Offset};
+use crate::runtime::Spin;
 use crate::runtime::sync::{AtomicU64, Ordering};
 
 /// The longest message that lies in a segment.
@@ -15,10 +16,13 @@ const FIRST: u64 = 4 << 10;
 const SMALLEST: u64 = 64 << 10;
 const LARGEST: u64 = 256 << 10;
 /// Segments that were read, and the blocks of messages up to this size, are kept for other messages: fresh memory
-/// costs the system more than a copy costs us.
+/// costs the system more than a copy costs us, and to give it back costs as much again.
 const KEPT: u64 = 256 << 10;
 /// How many of either.
 const SPARES: usize = 12;
+/// Of blocks up to this size, as a power of two, more are kept: 6 MiB of them at most.
+const MANY_POWER: u32 = 16;
+const MANY: usize = 96;
 /// glibc's memmove on AMD copies some alignments above 4 KiB at a tenth of the speed.
 const PIECE: usize = 2 << 10;
 
@@ -93,16 +97,16 @@ pub(super) struct Found {
 pub(super) struct Memory {
     first: AtomicU64,
     /// Segments that were read.
-    segments: Spares,
+    segments: Spares<SPARES>,
     /// Blocks whose messages were read, in the form of a block frame.
-    blocks: Spares,
+    blocks: Spares<MANY>,
 }
 
 /// Pieces of memory that are kept to be used again.
 #[repr(C)]
-struct Spares([AtomicU64; SPARES]);
+struct Spares<const N: usize>([AtomicU64; N]);
 
-impl Spares {
+impl<const N: usize> Spares<N> {
     /// Takes one that is `fit`.
     fn take(&self, fit: impl Fn(u64) -> bool) -> Option<u64> {
         let take = |slot: &AtomicU64| {
@@ -115,9 +119,9 @@ impl Spares {
         self.0.iter().find_map(take)
     }
 
-    /// Keeps one; false if there are enough.
-    fn keep(&self, piece: u64) -> bool {
-        let mut free = self.0.iter().filter(|slot| slot.load(Ordering::Relaxed) == 0);
+    /// Keeps one among the first `most`; false if there are enough.
+    fn keep(&self, piece: u64, most: usize) -> bool {
+        let mut free = self.0.iter().take(most).filter(|slot| slot.load(Ordering::Relaxed) == 0);
         free.any(|slot| slot.compare_exchange(0, piece, Ordering::Release, Ordering::Relaxed).is_ok())
     }
 }
@@ -157,22 +161,26 @@ pub(super) fn append(to: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 impl Memory {
-    /// Copies a long message into a block.
-    pub(super) fn prepare<'a>(&self, message: &'a [u8]) -> io::Result<Message<'a>> {
+    /// Copies a long message into a block. `is_behind` says whether the receivers have so much to read that they
+    /// may give a block back in a moment.
+    pub(super) fn prepare<'a>(
+        &self,
+        message: &'a [u8],
+        is_behind: impl FnOnce() -> bool,
+    ) -> io::Result<Message<'a>> {
         if message.len() <= INLINE {
             return Ok(Message::Inline(message));
         }
-        let block = self.block(message.len() as u64)?;
+        let block = self.block(message.len() as u64, is_behind)?;
         // SAFETY: the block was taken by this call and is long enough.
         unsafe { copy(message, memory(block.place, block.length)) };
         Ok(Message::Block(block))
     }
 
-    fn block(&self, length: u64) -> io::Result<Block> {
+    fn block(&self, length: u64, is_behind: impl FnOnce() -> bool) -> io::Result<Block> {
         let power = length.next_power_of_two().trailing_zeros();
-        let is_enough = |kept: u64| kept & SIZE_BITS >= u64::from(power);
         if 1 << power <= KEPT
-            && let Some(kept) = self.blocks.take(is_enough)
+            && let Some(kept) = self.spare_block(power, is_behind)
         {
             return Ok(Block { place: kept & !SIZE_BITS, power: (kept & SIZE_BITS) as u32, length });
         }
@@ -184,10 +192,30 @@ impl Memory {
         Ok(Block { place, power, length })
     }
 
+    /// A kept block of at least this size. A sender who is far ahead waits for one to come back, for no longer than
+    /// fresh memory would take: else he would make the system provide page after page while the receivers make
+    /// it take them back.
+    fn spare_block(&self, power: u32, is_behind: impl FnOnce() -> bool) -> Option<u64> {
+        let take = || self.blocks.take(|kept| kept & SIZE_BITS >= u64::from(power));
+        let kept = take();
+        if kept.is_some() || !is_behind() {
+            return kept;
+        }
+        let mut spin = Spin::new();
+        while spin.once() {
+            if let Some(kept) = take() {
+                spin.paid();
+                return Some(kept);
+            }
+        }
+        None
+    }
+
     /// Keeps a block for another message, or gives it back.
     pub(super) fn recycle_block(&self, block: Block) {
         let kept = block.place | u64::from(block.power);
-        if 1 << block.power <= KEPT && self.blocks.keep(kept) {
+        let most = if block.power <= MANY_POWER { MANY } else { SPARES };
+        if 1 << block.power <= KEPT && self.blocks.keep(kept, most) {
             return;
         }
         arena::release(block.place, 1 << block.power);
@@ -296,7 +324,8 @@ impl Memory {
 
     /// Keeps a segment for later messages, or gives it back.
     pub(super) fn recycle_segment(&self, place: Offset) {
-        let is_kept = segment(place).size.load(Ordering::Relaxed) >= SMALLEST && self.segments.keep(place);
+        let is_kept =
+            segment(place).size.load(Ordering::Relaxed) >= SMALLEST && self.segments.keep(place, SPARES);
         if !is_kept {
             release_segment(place);
         }

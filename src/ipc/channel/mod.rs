@@ -30,6 +30,9 @@ use tasks::Tasks;
 /// The most messages in a channel without a bound of its own: CPython's `SEM_VALUE_MAX`.
 const MOST: u32 = i32::MAX as u32;
 
+/// With more messages than this the senders are far ahead of the receivers.
+const BEHIND: usize = 16;
+
 /// What one side changes under its guard.
 #[repr(C, align(64))]
 struct Inner {
@@ -213,7 +216,8 @@ impl Channel {
         if wait.try_only && self.is_full() {
             return Ok(false);
         }
-        let message = state.memory.prepare(message).map_err(SendError::Memory)?;
+        let is_behind = || self.len() > BEHIND;
+        let message = state.memory.prepare(message, is_behind).map_err(SendError::Memory)?;
         let sent = self.send_prepared(&message, wait);
         if let (Message::Block(block), Ok(false) | Err(_)) = (message, &sent) {
             state.memory.recycle_block(block);
