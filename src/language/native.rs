@@ -623,4 +623,18 @@ impl NativeModule {
         }
         self
     }
+
+    /// Defines the exception classes of another module in this one, all or those of the names given, and not
+    /// unqualified: builtin classes may have the same names.
+    pub fn exceptions_of(&mut self, module: &str, names: Option<&[&str]>) -> &mut Self {
+        let is_wanted = |name: &str| names.is_none_or(|names| names.contains(&name));
+        for class in super::exception::CLASSES.iter().filter(|c| c.module == module && is_wanted(c.name)) {
+            define_qualified(&mut self.module, class.name, "exception(*args)", move |_, call| {
+                Ok(Dynamic::from(Exception::from_args(class, call.rest(0))))
+            });
+            self.set_constant(class.name, Dynamic::from(super::types::Type::Exception(class)));
+            self.names.push(class.name);
+        }
+        self
+    }
 }

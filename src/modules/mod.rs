@@ -14,6 +14,7 @@ pub mod pickle;
 pub mod pool;
 pub mod queue;
 pub mod random;
+pub mod requests;
 pub mod signal;
 pub mod socket;
 pub mod subprocess;
@@ -41,6 +42,7 @@ pub fn all(realm: &Realm) -> Vec<NativeModule> {
         subprocess::module(),
     ];
     all.extend(os::modules(realm));
+    all.extend(requests::modules());
     all.extend(concurrent::futures::modules());
     all.extend(multiprocessing::modules());
     all

@@ -9,8 +9,8 @@ pub struct Class {
     pub name: &'static str,
     /// The Python module: `builtins`, `queue`, `threading`, …
     pub module: &'static str,
-    /// The parent's name, nothing for `BaseException`. Where two modules have a class of one name, the parent
-    /// is the one of `builtins`.
+    /// The parent's name, nothing for `BaseException`. Where several modules have a class of that name, the parent
+    /// is the one of the same module, or else that of `builtins`; `json.JSONDecodeError` says which.
     pub parent: Option<&'static str>,
     /// The second parent's name, of the few that have one.
     pub second_parent: Option<&'static str>,
@@ -23,6 +23,17 @@ const fn builtin(name: &'static str, parent: &'static str) -> Class {
 const fn of(module: &'static str, name: &'static str, parent: &'static str) -> Class {
     Class { name, module, parent: Some(parent), second_parent: None }
 }
+
+const fn of_two(
+    module: &'static str,
+    name: &'static str,
+    parent: &'static str,
+    second: &'static str,
+) -> Class {
+    Class { name, module, parent: Some(parent), second_parent: Some(second) }
+}
+
+const REQUESTS: &str = "requests.exceptions";
 
 /// Every class that exists, those of `builtins` first.
 pub static CLASSES: &[Class] = &[
@@ -70,12 +81,7 @@ pub static CLASSES: &[Class] = &[
     builtin("UnicodeError", "ValueError"),
     builtin("UnicodeDecodeError", "UnicodeError"),
     builtin("UnicodeEncodeError", "UnicodeError"),
-    Class {
-        name: "UnsupportedOperation",
-        module: "io",
-        parent: Some("OSError"),
-        second_parent: Some("ValueError"),
-    },
+    of_two("io", "UnsupportedOperation", "OSError", "ValueError"),
     of("json", "JSONDecodeError", "ValueError"),
     of("pickle", "PickleError", "Exception"),
     of("pickle", "UnpicklingError", "PickleError"),
@@ -101,6 +107,22 @@ pub static CLASSES: &[Class] = &[
     of("concurrent.futures.process", "BrokenProcessPool", "BrokenExecutor"),
     of("concurrent.futures.process", "_RemoteTraceback", "Exception"),
     of("concurrent.futures.thread", "BrokenThreadPool", "BrokenExecutor"),
+    of(REQUESTS, "RequestException", "OSError"),
+    of(REQUESTS, "ConnectionError", "RequestException"),
+    of(REQUESTS, "Timeout", "RequestException"),
+    of_two(REQUESTS, "ConnectTimeout", "ConnectionError", "Timeout"),
+    of(REQUESTS, "ReadTimeout", "Timeout"),
+    of(REQUESTS, "HTTPError", "RequestException"),
+    of(REQUESTS, "ChunkedEncodingError", "RequestException"),
+    of(REQUESTS, "ContentDecodingError", "RequestException"),
+    of_two(REQUESTS, "InvalidHeader", "RequestException", "ValueError"),
+    of(REQUESTS, "InvalidJSONError", "RequestException"),
+    of_two(REQUESTS, "JSONDecodeError", "InvalidJSONError", "json.JSONDecodeError"),
+    of_two(REQUESTS, "InvalidSchema", "RequestException", "ValueError"),
+    of_two(REQUESTS, "InvalidURL", "RequestException", "ValueError"),
+    of_two(REQUESTS, "MissingSchema", "RequestException", "ValueError"),
+    of(REQUESTS, "TooManyRedirects", "RequestException"),
+    of(REQUESTS, "URLRequired", "RequestException"),
 ];
 
 impl Class {
@@ -124,7 +146,15 @@ impl Class {
 
     /// The class this one derives from.
     pub fn parent(&self) -> Option<&'static Self> {
-        self.parent.map(Self::known)
+        self.parent.map(|name| self.find(name))
+    }
+
+    /// The class that this one means by the name of a parent.
+    fn find(&self, name: &str) -> &'static Self {
+        match name.rsplit_once('.') {
+            Some((module, name)) => Self::in_module(module, name).unwrap_or_else(|| Self::known(name)),
+            None => Self::in_module(self.module, name).unwrap_or_else(|| Self::known(name)),
+        }
     }
 
     /// Is this `ancestor` or derived from it?
@@ -134,7 +164,7 @@ impl Class {
             if at == ancestor {
                 return true;
             }
-            if at.second_parent.is_some_and(|name| Self::known(name).is_subclass_of(ancestor)) {
+            if at.second_parent.is_some_and(|name| at.find(name).is_subclass_of(ancestor)) {
                 return true;
             }
             class = at.parent();
@@ -171,6 +201,7 @@ mod tests {
         for class in CLASSES {
             if let Some(parent) = class.parent {
                 assert!(Class::named(parent).is_some(), "{} has no parent {parent}", class.name);
+                assert!(class.parent() != Some(class), "{} is its own parent", class.name);
             }
             assert!(class.is_subclass_of(Class::known("BaseException")), "{}", class.name);
         }
@@ -187,6 +218,14 @@ mod tests {
         assert!(is("JSONDecodeError", "ValueError"));
         assert_eq!(Class::known("JSONDecodeError").qualified_name(), "json.decoder.JSONDecodeError");
         assert!(!is("KeyboardInterrupt", "Exception"));
+        let of_requests = |name| Class::in_module("requests.exceptions", name).unwrap();
+        let timeout = of_requests("ConnectTimeout");
+        assert!(timeout.is_subclass_of(of_requests("ConnectionError")));
+        assert!(timeout.is_subclass_of(of_requests("Timeout")));
+        assert!(timeout.is_subclass_of(Class::known("OSError")));
+        assert!(!timeout.is_subclass_of(Class::known("ConnectionError")), "the builtin one");
+        assert!(of_requests("JSONDecodeError").is_subclass_of(Class::known("JSONDecodeError")));
+        assert!(of_requests("JSONDecodeError").is_subclass_of(of_requests("RequestException")));
         assert!(!is("Exception", "KeyError"));
         assert!(
             Class::in_module("multiprocessing", "TimeoutError")

@@ -27,6 +27,20 @@ pub(super) struct Style {
     default: Option<FnPtr>,
 }
 
+impl Default for Style {
+    fn default() -> Self {
+        Self {
+            indent: None,
+            separators: (", ".into(), ": ".into()),
+            sort_keys: false,
+            ensure_ascii: true,
+            allow_nan: true,
+            skip_keys: false,
+            default: None,
+        }
+    }
+}
+
 impl Style {
     /// Reads the keywords, which begin at parameter `first`: skipkeys, ensure_ascii, allow_nan, indent,
     /// separators, default, sort_keys.

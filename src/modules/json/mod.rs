@@ -47,6 +47,22 @@ pub fn module() -> NativeModule {
     module
 }
 
+/// A value as JSON text in the usual form.
+///
+/// # Errors
+/// As `json.dumps`.
+pub fn to_text(value: &Dynamic, context: &rhai::NativeCallContext) -> Outcome<String> {
+    encode(value, &Style::default(), context)
+}
+
+/// The value that JSON text stands for.
+///
+/// # Errors
+/// As `json.loads`.
+pub fn from_text(text: &str) -> Outcome<Dynamic> {
+    decode::decode(text)
+}
+
 fn loads(text: &Dynamic) -> Outcome<Dynamic> {
     if let Some(text) = text.read_lock::<ImmutableString>() {
         return decode::decode(&text);

@@ -103,7 +103,7 @@ impl Socket {
     }
 
     /// Sends all of the bytes within the socket's timeout.
-    fn send_all(&self, bytes: &[u8], flags: SendFlags, site: Site) -> Outcome<()> {
+    fn send_all(&self, bytes: &[u8], flags: SendFlags, site: Site) -> Result<(), Failure> {
         let patience = self.patience();
         let mut sent = 0;
         while sent < bytes.len() {
@@ -111,6 +111,27 @@ impl Socket {
                 .perform(site, PollFlags::OUT, patience, |fd| rustix::net::send(fd, &bytes[sent..], flags))?;
         }
         Ok(())
+    }
+
+    /// Sends all of the bytes within the socket's timeout.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn send_bytes(&self, bytes: &[u8], site: Site) -> Result<(), Failure> {
+        self.send_all(bytes, SendFlags::NOSIGNAL, site)
+    }
+
+    /// Waits for bytes within the socket's timeout and appends up to `most` of them; returns how many, 0 if the
+    /// other side has closed.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn receive_bytes(&self, bytes: &mut Vec<u8>, most: usize, site: Site) -> Result<usize, Failure> {
+        bytes.reserve(most);
+        self.perform(site, PollFlags::IN, self.patience(), |fd| {
+            let space = rustix::buffer::spare_capacity(bytes);
+            rustix::net::recv(fd, space, RecvFlags::empty()).map(|(_, length)| length)
+        })
     }
 
     /// Receives no more than `size` bytes, and the sender's address if that is asked for.

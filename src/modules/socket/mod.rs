@@ -18,10 +18,9 @@ use crate::language::native::{Call, NativeModule};
 use crate::language::types::Type;
 use crate::language::value;
 use crate::modules::os::descriptors;
+use crate::runtime::Site;
 use crate::runtime::sync::{Arc, Mutex};
-use handle::Failure;
-
-pub use handle::Socket;
+pub use handle::{Failure, Socket};
 
 /// The timeout of sockets that are made from now on, per interpreter.
 #[derive(Default)]
@@ -201,25 +200,42 @@ fn create_connection(call: &mut Call) -> Outcome<Dynamic> {
         false => default_timeout(call),
     };
     let source = call.argument(2).filter(|source| !source.is_unit());
+    let socket = connect_to(&host, &port, timeout, source.as_ref(), call.site())?;
+    Ok(Dynamic::from(socket?))
+}
+
+/// A socket that is connected by the first address of the host that answers, from the address `source` if one is
+/// given. It waits for each address until the timeout, which the socket keeps.
+///
+/// # Errors
+/// gaierror for a host that is not known, and what keeps a socket from being made; the failure is the last
+/// address's.
+pub fn connect_to(
+    host: &str,
+    port: &str,
+    timeout: Option<f64>,
+    source: Option<&Dynamic>,
+    site: Site,
+) -> Outcome<Result<Socket, Failure>> {
     let mut last = None;
-    for info in resolve::resolve(Some(&host), Some(&port), 0, libc::SOCK_STREAM, 0, 0)? {
-        let attempt = || -> Outcome<Result<Socket, Failure>> {
-            let socket = open(info.address, info.socktype, info.protocol)?;
-            socket.set_timeout(timeout);
-            if let Some(source) = &source {
-                let source = address::read("bind", info.address, source)?;
-                let fd = socket.open().map_err(system_error)?;
-                rustix::net::bind(&fd, &source).map_err(system_error)?;
-            }
-            Ok(socket.connect(&info.sockaddr.into(), call.site()).map(|()| socket))
-        };
-        match attempt()? {
-            Ok(socket) => return Ok(Dynamic::from(socket)),
+    for info in resolve::resolve(Some(host), Some(port), 0, libc::SOCK_STREAM, 0, 0)? {
+        let socket = open(info.address, info.socktype, info.protocol)?;
+        socket.set_timeout(timeout);
+        if let Some(source) = source {
+            let source = address::read("bind", info.address, source)?;
+            let fd = socket.open().map_err(system_error)?;
+            rustix::net::bind(&fd, &source).map_err(system_error)?;
+        }
+        match socket.connect(&info.sockaddr.into(), site) {
+            Ok(()) => return Ok(Ok(socket)),
             Err(Failure::Raised(error)) => return Err(error),
             Err(failure) => last = Some(failure),
         }
     }
-    Err(last.map_or_else(|| raise("OSError", "getaddrinfo returns an empty list"), Into::into))
+    last.map_or_else(
+        || Err(raise("OSError", "getaddrinfo returns an empty list")),
+        |failure| Ok(Err(failure)),
+    )
 }
 
 fn create_server(call: &mut Call) -> Outcome<Dynamic> {
