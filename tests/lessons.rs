@@ -1,4 +1,5 @@
-//! Runs every lesson under each lock and checks what its head declares.
+//! Runs every lesson under each lock and checks what its head declares; and that the page that lists them is up to
+//! date.
 
 mod harness;
 
@@ -7,6 +8,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use harness::expectations::Expectations;
+use harness::lesson_table;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Most lessons sleep most of the time, so many can run at once; those that compare times run alone.
@@ -40,5 +42,18 @@ fn main() {
             trials.push(Trial::test(format!("{name} [{mode}]"), trial));
         }
     }
+    trials.push(Trial::test(lesson_table::PLACE, move || {
+        let page = lesson_table::page(&root)?;
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(lesson_table::PLACE);
+        if std::env::var_os("LESSONS").is_some_and(|wish| wish == "write") {
+            std::fs::write(&path, &page)?;
+        }
+        match std::fs::read_to_string(&path)? == page {
+            true => Ok(()),
+            false => {
+                Err(format!("{} is out of date: it says how to write it anew", lesson_table::PLACE).into())
+            }
+        }
+    }));
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod expectations;
+pub mod lesson_table;
 pub mod run;
 
 use std::path::{Path, PathBuf};

@@ -69,7 +69,7 @@ pub(super) struct Inner {
 struct State {
     /// Nothing once the file is closed. A thread that waits for the descriptor keeps it open.
     descriptor: Option<Arc<Descriptor>>,
-    /// Read from the system and not by the script. Empty if `unwritten` is not.
+    /// Read from the system and not by the script. Empty if `unwritten` is not, but for a socket's file.
     unread: Buffer,
     /// Written by the script and not to the system.
     unwritten: Buffer,
@@ -240,7 +240,8 @@ impl File {
                 drop(state);
                 return Err(closed());
             }
-            if state.unread.is_empty() && !self.0.must_go(state.unwritten.len() + bytes.len(), bytes) {
+            let is_free = state.unread.is_empty() || self.0.format.mode.is_duplex;
+            if is_free && !self.0.must_go(state.unwritten.len() + bytes.len(), bytes) {
                 state.unwritten.push(bytes);
                 return Ok(());
             }
@@ -249,7 +250,9 @@ impl File {
         self.run(site, PollFlags::OUT, |inner, state| {
             let descriptor = state.open()?;
             if !is_kept {
-                state.give_back(&descriptor)?;
+                if !inner.format.mode.is_duplex {
+                    state.give_back(&descriptor)?;
+                }
                 state.unwritten.push(bytes);
                 is_kept = true;
                 if !inner.must_go(state.unwritten.len(), bytes) {

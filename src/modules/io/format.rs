@@ -40,12 +40,17 @@ impl Format {
     /// # Errors
     /// ValueError for a wrong mode.
     pub fn of_mode(mode: &str) -> Outcome<Self> {
-        Ok(Self {
-            mode: Mode::parse(mode)?,
+        Ok(Self::of(Mode::parse(mode)?))
+    }
+
+    /// The same for a mode that was read already.
+    pub fn of(mode: Mode) -> Self {
+        Self {
+            mode,
             codec: Codec::UTF8,
             encoding: "UTF-8".into(),
             newline: Newline::Universal,
             buffering: Buffering::Bytes(BUFFER_SIZE),
-        })
+        }
     }
 }

@@ -127,7 +127,15 @@ fn open(call: &mut Call) -> Outcome<Dynamic> {
 /// # Errors
 /// ValueError, TypeError, LookupError.
 pub fn format_arguments(call: &mut Call, mode: &str, first: usize) -> Outcome<Format> {
-    let mut format = Format::of_mode(mode)?;
+    format_for(call, Mode::parse(mode)?, first)
+}
+
+/// The same for a mode that was read already.
+///
+/// # Errors
+/// ValueError, TypeError, LookupError.
+pub fn format_for(call: &mut Call, mode: Mode, first: usize) -> Outcome<Format> {
+    let mut format = Format::of(mode);
     let buffering = call.int_or(first, -1)?;
     let (encoding, errors) = (call.optional_text(first + 1)?, call.optional_text(first + 2)?);
     let newline = call.optional_text(first + 3)?;

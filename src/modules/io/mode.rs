@@ -17,6 +17,8 @@ pub struct Mode {
     pub appends: bool,
     /// Bytes, not text.
     pub is_binary: bool,
+    /// What is written is not what is read: a socket's file.
+    pub is_duplex: bool,
     creates: bool,
     truncates: bool,
 }
@@ -50,8 +52,30 @@ impl Mode {
             writes: !has('r') || has('+'),
             appends: has('a'),
             is_binary: has('b'),
+            is_duplex: false,
             creates: has('x'),
             truncates: has('w'),
+        })
+    }
+
+    /// Reads the mode of a socket's file: `r` and `w`, together or not, and `b`; nothing means `r`.
+    ///
+    /// # Errors
+    /// ValueError for anything else.
+    pub fn of_socket(text: &str) -> Outcome<Self> {
+        let has = |c: char| text.contains(c);
+        if !text.chars().all(|c| "rwb".contains(c)) {
+            return Err(raise("ValueError", format!("invalid mode '{text}' (only r, w, b allowed)")));
+        }
+        Ok(Self {
+            text: text.to_string(),
+            reads: has('r') || !has('w'),
+            writes: has('w'),
+            appends: false,
+            is_binary: has('b'),
+            is_duplex: has('r') && has('w'),
+            creates: false,
+            truncates: false,
         })
     }
 
@@ -67,6 +91,7 @@ impl Mode {
     pub fn class(&self) -> &'static str {
         match (self.is_binary, self.reads, self.writes) {
             (false, ..) => "TextIOWrapper",
+            (true, true, true) if self.is_duplex => "BufferedRWPair",
             (true, true, true) => "BufferedRandom",
             (true, true, false) => "BufferedReader",
             (true, false, _) => "BufferedWriter",
@@ -89,5 +114,10 @@ mod tests {
         for text in ["z", "rw", "r+w", "", "b", "t", "rbt", "rr", "r++", "U", "+"] {
             assert!(Mode::parse(text).is_err(), "{text}");
         }
+        let mode = Mode::of_socket("rwb").unwrap();
+        assert!(mode.reads && mode.writes && mode.is_binary && mode.is_duplex);
+        let mode = Mode::of_socket("").unwrap();
+        assert!(mode.reads && !mode.writes && !mode.is_duplex);
+        assert!(Mode::of_socket("r+").is_err());
     }
 }

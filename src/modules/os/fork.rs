@@ -6,7 +6,7 @@ use crate::ipc;
 use crate::language::exception::{Outcome, raise_io};
 use crate::language::native::{Call, NativeModule};
 use crate::language::variables::synchronise;
-use crate::modules::{multiprocessing, random};
+use crate::modules::{multiprocessing, random, signal};
 
 /// Adds the function to the module.
 pub(super) fn register(module: &mut NativeModule) {
@@ -34,6 +34,7 @@ fn fork(call: &mut Call) -> Outcome<Dynamic> {
         0 => {
             ipc::after_shared_fork();
             realm.runtime.after_fork();
+            signal::after_fork(&realm);
             multiprocessing::after_fork(&realm);
             random::reseed(&realm);
             Ok(0_i64.into())

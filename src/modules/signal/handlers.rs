@@ -28,7 +28,8 @@ struct Handler {
     given: Dynamic,
     /// Nothing for the one that raises KeyboardInterrupt.
     function: Option<Callable>,
-    hook: SigId,
+    /// Made anew in a forked child, whose main thread is another one.
+    hook: Mutex<SigId>,
 }
 
 /// The handlers of one interpreter.
@@ -42,7 +43,7 @@ pub struct Handlers {
 impl Drop for Handlers {
     fn drop(&mut self) {
         for handler in self.functions.get_mut().values() {
-            signal_hook::low_level::unregister(handler.hook);
+            signal_hook::low_level::unregister(*handler.hook.lock());
         }
     }
 }
@@ -126,7 +127,7 @@ impl Handlers {
         let main = runtime.main_thread().expect("the calling thread is it");
         let hook = action::hook(number, main)?;
         action::put_back(number)?;
-        self.replace(runtime, number, Some(Handler { given, function, hook }));
+        self.replace(runtime, number, Some(Handler { given, function, hook: Mutex::new(hook) }));
         Ok(())
     }
 
@@ -147,7 +148,7 @@ impl Handlers {
         }
         drop(functions);
         if let Some(old) = old {
-            signal_hook::low_level::unregister(old.hook);
+            signal_hook::low_level::unregister(*old.hook.lock());
         }
     }
 
@@ -161,6 +162,20 @@ impl Handlers {
             Action::Ignore => Ok(IGNORE.into()),
             Action::Handler if number == libc::SIGINT => Ok(default_int_handler()),
             Action::Handler => Ok(Dynamic::UNIT),
+        }
+    }
+
+    /// The process was just forked: signals that its parent had not handled are the parent's, and those to come are
+    /// for another thread, the one that has become the main thread.
+    pub fn after_fork(&self, runtime: &Runtime) {
+        runtime.take_signals();
+        self.paused.lock().clear();
+        let Some(main) = runtime.main_thread() else { return };
+        for (number, handler) in self.functions.lock().iter() {
+            // A signal that could be hooked can be hooked again.
+            let Ok(hook) = action::hook(*number, Arc::clone(&main)) else { continue };
+            let old = std::mem::replace(&mut *handler.hook.lock(), hook);
+            signal_hook::low_level::unregister(old);
         }
     }
 

@@ -22,6 +22,11 @@ use handlers::{DEFAULT, Handlers, IGNORE};
 /// The largest number of a signal.
 const LARGEST: i32 = 64;
 
+/// The process was just forked from one whose script may have handlers; they are this one's as well.
+pub fn after_fork(realm: &crate::language::realm::Realm) {
+    realm.extension::<Handlers>().after_fork(&realm.runtime);
+}
+
 /// The module.
 pub fn module() -> NativeModule {
     let mut module = NativeModule::new("signal");

@@ -468,7 +468,7 @@ fn ending(module: &mut NativeModule) {
         })
         .method::<Socket, _>(
             "makefile(mode='r', buffering=-1, *, encoding=None, errors=None, newline=None)",
-            "A file that reads from the socket (r) or writes to it (w), as text or bytes (b).",
+            "A file that reads from the socket (r), writes to it (w) or both (rw), as text or bytes (b).",
             makefile,
         )
         .method::<Socket, _>("__enter__()", "Enters `with`: the socket itself.", |socket, _| {
@@ -482,15 +482,9 @@ fn ending(module: &mut NativeModule) {
 
 fn makefile(socket: &Socket, call: &mut Call) -> Outcome<Dynamic> {
     let mode = call.optional_text(0)?.unwrap_or_else(|| "r".into());
-    if !mode.chars().all(|c| "rwb".contains(c)) {
-        return Err(raise("ValueError", format!("invalid mode '{mode}' (only r, w, b allowed)")));
-    }
-    if mode.contains('r') && mode.contains('w') {
-        let text = format!("invalid mode '{mode}': make two files, makefile(\"r\") and makefile(\"w\")");
-        return Err(raise("ValueError", text));
-    }
+    let mode = io::Mode::of_socket(&mode)?;
     let fd = socket.open().map_err(system_error)?;
-    let format = io::format_arguments(call, &mode, 1)?;
+    let format = io::format_for(call, mode, 1)?;
     let copy = fd.try_clone().map_err(|error| raise_io(&error, None))?;
     let file = io::File::new(copy.into(), fd.as_raw_fd().to_string(), format);
     Ok(Dynamic::from(file.map_err(|error| raise_io(&error, None))?))
