@@ -12,7 +12,7 @@ use std::sync::{OnceLock, Weak};
 
 use rhai::Dynamic;
 
-use super::priorities::Priorities;
+use super::priorities::{Priorities, take_refusal};
 use crate::ipc::codec::{Decoder, Encoded, Encoder, Purpose, Travel};
 use crate::ipc::{Channel, SendError, values};
 use crate::language::disposal::Nested;
@@ -174,6 +174,9 @@ impl QueueHandle {
         match self.0.local.put(item, wait).map_err(interrupted)? {
             Put::Done => Ok(true),
             Put::Full => Ok(false),
+            Put::Refused => {
+                Err(take_refusal().unwrap_or_else(|| raise("TypeError", "items that cannot be compared")))
+            }
             Put::Moved(item) => values::put(self.channel(), &item, wait),
         }
     }

@@ -1,11 +1,22 @@
 //! The order of a PriorityQueue.
 
+use std::cell::RefCell;
 use std::collections::BinaryHeap;
 
-use rhai::Dynamic;
+use rhai::{Dynamic, EvalAltResult};
 
 use crate::language::value;
 use crate::runtime::primitives::Discipline;
+
+thread_local! {
+    /// Why the item that this thread wanted to add was not admitted.
+    static REFUSAL: RefCell<Option<Box<EvalAltResult>>> = const { RefCell::new(None) };
+}
+
+/// Why the item that this thread just wanted to add was not admitted.
+pub(super) fn take_refusal() -> Option<Box<EvalAltResult>> {
+    REFUSAL.take()
+}
 
 /// Items that leave in the order of Python's tuples, the smallest first; equal ones in the order they came.
 #[derive(Default)]
@@ -42,6 +53,18 @@ impl Ord for Ranked {
 }
 
 impl Discipline<Dynamic> for Priorities {
+    /// An item that cannot be compared with the smallest one would have no place.
+    fn admits(&self, item: &Dynamic) -> bool {
+        let Some(smallest) = self.heap.peek() else { return true };
+        match value::compare(item, &smallest.item) {
+            Ok(_) => true,
+            Err(error) => {
+                REFUSAL.set(Some(error));
+                false
+            }
+        }
+    }
+
     fn push(&mut self, item: Dynamic) {
         self.arrivals += 1;
         self.heap.push(Ranked { item, arrival: self.arrivals });

@@ -157,7 +157,7 @@ pub(super) fn blocking_and_timeout(call: &mut Call) -> Outcome<Wait> {
                 return Err(raise("ValueError", "can't specify a timeout for a non-blocking call"));
             }
             if timeout < 0.0 {
-                return Err(raise("ValueError", "timeout value must be a non-negative number"));
+                return Err(raise("ValueError", "timeout value must be positive"));
             }
             Ok(call.wait_for(Some(timeout)))
         }

@@ -10,6 +10,10 @@ use crate::runtime::{Interrupt, Label, Monitor, Reason, Resource, Wait, WaitQueu
 
 /// In which order items leave.
 pub trait Discipline<T>: Send {
+    /// May the item be added to those that are there?
+    fn admits(&self, _item: &T) -> bool {
+        true
+    }
     /// Adds an item.
     fn push(&mut self, item: T);
     /// Takes the item that is next.
@@ -76,6 +80,8 @@ pub enum Put<T> {
     Done,
     /// There was no room in time.
     Full,
+    /// The queue's order has no place for it ([`Discipline::admits`]).
+    Refused,
     /// The queue has moved: here it is again.
     Moved(T),
 }
@@ -187,14 +193,18 @@ impl<T: Send + 'static> Queue<T> {
                 if state.items.len() >= state.limit {
                     return state.has_moved.then_some(Err(Moved));
                 }
+                if !state.items.admits(item.as_ref()?) {
+                    return Some(Ok(false));
+                }
                 state.items.push(item.take()?);
                 state.unfinished += 1;
                 state.not_empty.wake_one();
-                Some(Ok(()))
+                Some(Ok(true))
             },
         )?;
         Ok(match (put, item) {
             (Some(Err(Moved)), Some(item)) => Put::Moved(item),
+            (Some(Ok(false)), _) => Put::Refused,
             (Some(_), _) => Put::Done,
             (None, _) => Put::Full,
         })
