@@ -2,9 +2,11 @@
 
 #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
 use rhai::NativeCallContextStore;
-use rhai::{Dynamic, FnPtr, Map, NativeCallContext, Shared};
+use rhai::grain::{SharedProgram, Vm};
+use rhai::{Dynamic, Engine, FnArgsVec, FnPtr, ImmutableString, Map, NativeCallContext, Shared};
 
 use super::callable::{apply_keywords, as_function, check_count};
+use super::compiled::machine;
 use super::exception::{Outcome, raise, shown_name};
 use super::native;
 use super::realm::{self, Realm};
@@ -15,8 +17,12 @@ use crate::runtime::sync::{Arc, AtomicU64, Ordering};
 #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
 pub struct Function {
     function: Dynamic,
+    /// The function's name, as rhai knows it.
+    called: ImmutableString,
+    /// The function's name, as CPython would show it.
+    name: Arc<str>,
     context: NativeCallContextStore,
-    engine: Shared<rhai::Engine>,
+    engine: Shared<Engine>,
     /// A number of its own, if the name alone says which function it is; else 0.
     key: u64,
 }
@@ -34,6 +40,8 @@ impl Function {
         let is_plain = is_plain(&realm, &function);
         let key = if is_plain { KEYS.fetch_add(1, Ordering::Relaxed) } else { 0 };
         Ok(Arc::new(Self {
+            called: function.fn_name().into(),
+            name: shown_name(function.fn_name()).into(),
             function: to_shared(function.into()),
             context: context.store_data(),
             engine: realm.engine().clone(),
@@ -64,7 +72,7 @@ impl Function {
     }
 
     fn is(&self, context: &NativeCallContext, function: &FnPtr) -> bool {
-        if self.key == 0 || function.is_curried() || *self.fn_name() != *function.fn_name() {
+        if self.key == 0 || function.is_curried() || self.called != function.fn_name() {
             return false;
         }
         let (own, other) = (&self.context.global, context.global_runtime_state());
@@ -85,13 +93,9 @@ impl Function {
         &self.function
     }
 
-    fn fn_name(&self) -> rhai::ImmutableString {
-        self.function.read_lock::<FnPtr>().map(|f| f.fn_name().into()).unwrap_or_default()
-    }
-
     /// The function's name as CPython would show it.
-    pub fn name(&self) -> String {
-        shown_name(&self.fn_name())
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Puts keyword arguments into the places of the function's parameters.
@@ -108,21 +112,17 @@ impl Function {
         apply_keywords(&realm.functions, &function, args, keywords)
     }
 
-    /// The function as the calling thread may call it, again and again.
-    pub fn local(&self) -> LocalFunction<'_> {
-        LocalFunction {
-            context: self.context.create_context(&self.engine),
-            function: to_local(self.function.clone()).cast(),
-            checked: None,
-        }
-    }
-
     /// Calls the function once.
     ///
     /// # Errors
     /// What the function raises; TypeError for a wrong number of arguments.
-    pub fn call(&self, args: Vec<Dynamic>) -> Outcome<Dynamic> {
-        self.local().call(args)
+    pub fn call(self: &Arc<Self>, args: Vec<Dynamic>) -> Outcome<Dynamic> {
+        Caller::new(&self.engine).load(self).call(args.into_iter())
+    }
+
+    /// The compiled function that a call with `count` arguments, captured variables among them, finds.
+    fn program(&self, pointer: &FnPtr, count: usize) -> Option<SharedProgram> {
+        realm::current()?.compiled.program_of(pointer, count, &self.context.global)
     }
 }
 
@@ -133,24 +133,107 @@ fn is_plain(realm: &Realm, function: &FnPtr) -> bool {
         && native::signature_of(function.fn_name()).is_none()
 }
 
-/// A [`Function`] on the thread that calls it.
-pub struct LocalFunction<'f> {
-    context: NativeCallContext<'f>,
-    function: FnPtr,
-    /// The number of arguments that is known to be right.
-    checked: Option<usize>,
+/// What calls functions on one thread, one after the other. The machine that a function runs on costs more than a
+/// short call does; it is kept for the next call of the same function.
+pub struct Caller<'e> {
+    engine: &'e Engine,
+    ready: Option<Ready<'e>>,
 }
 
-impl LocalFunction<'_> {
+/// A machine that has run a function and may run it again.
+struct Ready<'e> {
+    function: Arc<Function>,
+    /// With how many arguments, captured variables among them.
+    count: usize,
+    program: SharedProgram,
+    vm: Box<Vm<'e>>,
+}
+
+impl<'e> Caller<'e> {
+    /// One that has called nothing yet.
+    pub fn new(engine: &'e Engine) -> Self {
+        Self { engine, ready: None }
+    }
+
+    /// Makes ready for calls of `function`.
+    pub fn load<'c>(&'c mut self, function: &'c Arc<Function>) -> Loaded<'c, 'e> {
+        let known = self.ready.as_ref().filter(|ready| Arc::ptr_eq(&ready.function, function));
+        let count = known.map(|ready| ready.count);
+        // Without captured variables the name says it all, and the machine knows it already.
+        let pointer = match count {
+            Some(_) => None,
+            None => Some(to_local(function.function.clone()).cast()),
+        };
+        Loaded { caller: self, function, pointer, count }
+    }
+}
+
+/// A function that is called again and again.
+pub struct Loaded<'c, 'e> {
+    caller: &'c mut Caller<'e>,
+    function: &'c Arc<Function>,
+    /// The function with what it captured, as the calling thread may use it.
+    pointer: Option<FnPtr>,
+    /// The number of arguments, captured variables among them, that is known to be right.
+    count: Option<usize>,
+}
+
+#[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
+impl Loaded<'_, '_> {
     /// Calls the function.
     ///
     /// # Errors
     /// What the function raises; TypeError for a wrong number of arguments.
-    pub fn call(&mut self, args: Vec<Dynamic>) -> Outcome<Dynamic> {
-        if self.checked != Some(args.len()) {
-            check_count(&self.function, args.len())?;
-            self.checked = Some(args.len());
+    #[inline]
+    pub fn call(&mut self, args: impl ExactSizeIterator<Item = Dynamic>) -> Outcome<Dynamic> {
+        let captured = self.pointer.as_ref().map_or(0, |pointer| pointer.curry().len());
+        let count = captured + args.len();
+        if self.count != Some(count) {
+            self.prepare(args.len(), count)?;
         }
-        self.function.call_raw(&self.context, None, args)
+        let function = self.function;
+        let context = &function.context;
+        let Some(ready) = &mut self.caller.ready else {
+            let context = context.create_context(&function.engine);
+            let pointer = self.pointer.get_or_insert_with(|| to_local(function.function.clone()).cast());
+            return pointer.call_raw(&context, None, args.collect::<FnArgsVec<_>>());
+        };
+        let captured = self.pointer.iter().flat_map(|pointer| pointer.curry().iter().cloned());
+        let all: FnArgsVec<Dynamic> = captured.chain(args).collect();
+        let level = context.global.level + 1;
+        let result = ready.vm.call_function(&ready.program, &function.called, all, level, context.pos);
+        if result.is_err() {
+            // What an error left on the machine is nobody's business.
+            self.count = None;
+            self.caller.ready = None;
+        }
+        result
+    }
+
+    /// Checks the number of arguments, and makes the machine that runs the function if it is a compiled one.
+    #[inline(never)]
+    fn prepare(&mut self, given: usize, count: usize) -> Outcome<()> {
+        let function = self.function;
+        let pointer = self.pointer.get_or_insert_with(|| to_local(function.function.clone()).cast());
+        self.caller.ready = None;
+        self.count = None;
+        check_count(pointer, given)?;
+        self.count = Some(count);
+        self.caller.ready = function.program(pointer, count).map(|program| Ready {
+            function: Arc::clone(function),
+            count,
+            program,
+            vm: machine(self.caller.engine, &function.context.global),
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Loaded<'_, '_> {
+    fn drop(&mut self) {
+        // What a closure captured must not live for as long as the thread idles.
+        if self.function.key == 0 {
+            self.caller.ready = None;
+        }
     }
 }

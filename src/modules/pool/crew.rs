@@ -6,11 +6,12 @@ use std::sync::Weak;
 
 use rhai::Dynamic;
 
-use super::job::Job;
+use super::job::{Job, Work};
 use super::program::close_at_end;
 use super::workforce::{Plan, Refused, Staffing, Workforce};
 use crate::language::exception::{Class, Exception, Outcome, exception_of, interrupted, is_stop};
-use crate::language::realm::Realm;
+use crate::language::function::Caller;
+use crate::language::realm::{self, Realm};
 use crate::language::variables::synchronise;
 use crate::modules::threading::{ThreadHandle, report_uncaught};
 use crate::runtime::sync::Arc;
@@ -54,9 +55,9 @@ pub struct Crew {
 }
 
 /// What an idle worker waits for.
-struct Work(Arc<str>);
+struct MoreWork(Arc<str>);
 
-impl Resource for Work {
+impl Resource for MoreWork {
     fn describe(&self) -> String {
         format!("work for {}", self.0)
     }
@@ -130,9 +131,11 @@ impl Crew {
                 Err(error) => return self.initializer_failed(error),
             }
         }
+        let Some(realm) = realm::current() else { return Ok(()) };
+        let mut caller = Caller::new(realm.engine());
         let mut done = 0;
         while let Some(job) = self.next_job(done > 0).map_err(interrupted)? {
-            job.run(&worker)?;
+            job.run(&worker, &mut caller)?;
             done += 1;
             if self.plan.most_jobs.is_some_and(|most| done >= most) {
                 return self.replace_worker();
@@ -149,7 +152,7 @@ impl Crew {
         let wait = Wait::forever(Site::default());
         let next = self.state.wait_until(
             &wait,
-            || Reason::Resource(Arc::new(Work(Arc::clone(&self.plan.name)))),
+            || Reason::Resource(Arc::new(MoreWork(Arc::clone(&self.plan.name)))),
             |state| &mut state.vacant,
             |state| match state.phase {
                 Phase::Terminated => Some(None),
@@ -224,7 +227,12 @@ impl Workforce for Crew {
         self.state.enter().alive
     }
 
-    fn submit(self: Arc<Self>, jobs: Vec<Job>, site: Site) -> Result<(), Refused> {
+    fn attend(&self, _: &dyn Fn() -> bool, _: Site) -> Outcome<()> {
+        Ok(())
+    }
+
+    fn submit(self: Arc<Self>, work: Work, _: bool, site: Site) -> Result<(), Refused> {
+        let jobs = work.into_jobs();
         let count = jobs.len();
         let mut state = self.state.enter();
         if let Some(exception) = &state.broken {

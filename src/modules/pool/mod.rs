@@ -13,7 +13,7 @@ mod program;
 mod workforce;
 
 pub use crew::Crew;
-pub use job::{Answer, Calls, Job, Reply, Ticket, answer, outgoing};
+pub use job::{Answer, Calls, Chunks, Items, Job, Part, Reply, Ticket, Work, answer, outgoing};
 pub use loss::{Losses, Told};
 pub use program::{
     begin_run, close_at_end, end_of_program, forget, is_shutting_down, terminate_at_end, terminate_pools,

@@ -2,7 +2,7 @@
 
 use rhai::{Dynamic, EvalAltResult};
 
-use super::job::Job;
+use super::job::Work;
 use crate::language::exception::{Exception, Outcome};
 use crate::language::function::Function;
 use crate::runtime::Site;
@@ -57,11 +57,20 @@ pub trait Workforce: Send + Sync {
     /// How many workers there are.
     fn size(&self) -> usize;
 
-    /// Hands in jobs. Blocks only for the start of workers.
+    /// Hands in jobs. Blocks only for the start of workers. `will_attend` says that the caller calls
+    /// [`Workforce::attend`] next.
     ///
     /// # Errors
-    /// [`Refused`]; none of the jobs is then begun, and their tickets hear nothing.
-    fn submit(self: Arc<Self>, jobs: Vec<Job>, site: Site) -> Result<(), Refused>;
+    /// [`Refused`]. Jobs before the one that cannot travel may have begun then, and their tickets hear of them; those
+    /// of the others hear nothing.
+    fn submit(self: Arc<Self>, work: Work, will_attend: bool, site: Site) -> Result<(), Refused>;
+
+    /// Takes the workers' answers until `is_done`, if nobody else does it; it is asked after each answer. The caller
+    /// thereby spares itself a thread that would take them and wake it.
+    ///
+    /// # Errors
+    /// An interrupt.
+    fn attend(&self, is_done: &dyn Fn() -> bool, site: Site) -> Outcome<()>;
 
     /// Cancels the jobs that no worker has been given yet.
     fn cancel_waiting(&self);

@@ -13,7 +13,7 @@ use crate::language::generator::{Generator, Items};
 use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
 use crate::language::variables::{synchronise, to_local};
-use crate::modules::pool::{self, Calls, Job, Origin, Refused, Told, Workforce, outgoing};
+use crate::modules::pool::{self, Calls, Job, Origin, Refused, Told, Work, Workforce, outgoing};
 use crate::runtime::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::runtime::{Site, Wait};
 
@@ -73,7 +73,12 @@ impl Executor {
 
     fn origin(&self, function: &Function, site: Site) -> Origin {
         let plan = self.crew.plan();
-        Origin { function: function.name().into(), site, crew: Arc::clone(&plan.name), workers: plan.workers }
+        Origin {
+            function: Arc::clone(function.name()),
+            site,
+            crew: Arc::clone(&plan.name),
+            workers: plan.workers,
+        }
     }
 
     fn refused(call: &Call, refused: Refused) -> Box<EvalAltResult> {
@@ -102,6 +107,11 @@ impl Executor {
         Ok(found)
     }
 
+    fn hand_in(&self, call: &Call, jobs: Vec<Job>, site: Site) -> Outcome<()> {
+        let submitted = Arc::clone(&self.crew).submit(Work::Jobs(jobs), false, site);
+        submitted.map_err(|refused| Self::refused(call, refused))
+    }
+
     fn submit(&self, call: &mut Call) -> Outcome<Dynamic> {
         let function = call.required(0)?;
         let args = call.rest(1).into_iter().map(outgoing).collect();
@@ -113,7 +123,7 @@ impl Executor {
         let future = Future::new(&call.realm(), Some(self.origin(&function, site)), Told::default());
         let ticket = Arc::new(Task(Arc::clone(&future)));
         let job = Job { function, calls: Calls::One(args), part: 0, ticket };
-        Arc::clone(&self.crew).submit(vec![job], site).map_err(|refused| Self::refused(call, refused))?;
+        self.hand_in(call, vec![job], site)?;
         Ok(Dynamic::from(FutureHandle(future)))
     }
 
@@ -146,7 +156,7 @@ impl Executor {
             jobs.push(Job { function: Arc::clone(&function), calls, part: 0, ticket });
             futures.push_back(future);
         }
-        Arc::clone(&self.crew).submit(jobs, site).map_err(|refused| Self::refused(call, refused))?;
+        self.hand_in(call, jobs, site)?;
         Ok(Dynamic::from(Generator::new(Results {
             futures: Mutex::new(futures),
             chunk: Mutex::default(),

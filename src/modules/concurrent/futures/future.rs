@@ -330,10 +330,7 @@ impl Ticket for Task {
     }
 
     fn finish(&self, _: usize, answer: Answer) {
-        let result = answer.map(|reply| match reply {
-            Reply::One(value) => value,
-            Reply::Many(values) => values.into(),
-        });
+        let result = answer.map(Reply::into_value);
         // A script may have set it meanwhile; its word came first.
         let _ = self.0.set(result);
     }

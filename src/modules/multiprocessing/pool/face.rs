@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use rhai::{Dynamic, EvalAltResult};
+use rhai::Dynamic;
 
 use super::handler::Handler;
 use super::imap::{self, Results, ResultsHandle};
@@ -15,7 +15,7 @@ use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
 use crate::language::value;
 use crate::language::variables::synchronise;
-use crate::modules::pool::{Calls, Job, Origin, Refused, Workforce, outgoing};
+use crate::modules::pool::{Calls, Chunks, Items, Job, Origin, Refused, Work, Workforce, outgoing};
 use crate::runtime::sync::{Arc, Mutex};
 use crate::runtime::{Site, Wait};
 
@@ -47,13 +47,20 @@ pub trait PoolHandle: Handle {
     fn pool(&self) -> &Arc<Pool>;
 }
 
-/// What a chunk's items are.
+/// What the items of an iterable are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Items {
+enum Kind {
     /// The only argument of a call.
     Single,
     /// The arguments of a call.
     Tuples,
+}
+
+/// Does the caller wait for the result, or get it at once to wait for it later?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Waits,
+    Async,
 }
 
 impl Pool {
@@ -93,11 +100,16 @@ impl Pool {
 
     fn origin(&self, function: &Function, site: Site) -> Origin {
         let plan = self.crew.plan();
-        Origin { function: function.name().into(), site, crew: Arc::clone(&plan.name), workers: plan.workers }
+        Origin {
+            function: Arc::clone(function.name()),
+            site,
+            crew: Arc::clone(&plan.name),
+            workers: plan.workers,
+        }
     }
 
-    fn submit(self: &Arc<Self>, jobs: Vec<Job>, site: Site) -> Outcome<()> {
-        Arc::clone(&self.crew).submit(jobs, site).map_err(|refused| match refused {
+    fn submit(self: &Arc<Self>, work: Work, style: Style, site: Site) -> Outcome<()> {
+        Arc::clone(&self.crew).submit(work, style == Style::Waits, site).map_err(|refused| match refused {
             Refused::Closed => raise("ValueError", "Pool not running"),
             Refused::Broken(exception) => exception.into_error(),
             Refused::Failed(error) => error,
@@ -120,7 +132,7 @@ impl Pool {
         }
     }
 
-    fn apply_async(self: &Arc<Self>, call: &mut Call, has_callbacks: bool) -> Outcome<Arc<AsyncResult>> {
+    fn apply_async(self: &Arc<Self>, call: &mut Call, style: Style) -> Outcome<Arc<AsyncResult>> {
         self.check_running()?;
         let function = self.function(call)?;
         let args = match call.argument(1).filter(|args| !args.is_unit()) {
@@ -128,43 +140,35 @@ impl Pool {
             Some(args) => iterate(call.context(), &args)?,
         };
         let keywords = call.mapping(2)?;
-        let callbacks = if has_callbacks { callbacks(call, 3)? } else { Callbacks::default() };
+        let callbacks = if style == Style::Async { callbacks(call, 3)? } else { Callbacks::default() };
         let args = args.into_iter().map(outgoing).collect();
         let args = function.arguments(args, keywords)?;
         synchronise();
         let site = call.site();
         let result = AsyncResult::of_call(&call.realm(), self.request(&function, site, callbacks, None));
         let ticket = Arc::new(result::Jobs(Arc::clone(&result)));
-        self.submit(vec![Job { function, calls: Calls::One(args), part: 0, ticket }], site)?;
+        let job = Job { function, calls: Calls::One(args), part: 0, ticket };
+        self.submit(Work::Jobs(vec![job]), style, site)?;
         Ok(result)
     }
 
-    fn map_async(
-        self: &Arc<Self>,
-        call: &mut Call,
-        items: Items,
-        has_callbacks: bool,
-    ) -> Outcome<Arc<AsyncResult>> {
+    fn map_async(self: &Arc<Self>, call: &mut Call, kind: Kind, style: Style) -> Outcome<Arc<AsyncResult>> {
         self.check_running()?;
         let function = self.function(call)?;
         let iterable = call.required(1)?;
         let chunksize = chunksize(call, 2)?;
-        let callbacks = if has_callbacks { callbacks(call, 3)? } else { Callbacks::default() };
-        let with_progress = call.bool_or(if has_callbacks { 5 } else { 3 }, false);
-        let values = iterate(call.context(), &iterable)?;
-        let count = values.len();
-        let chunksize = chunksize.unwrap_or_else(|| count.div_ceil(self.crew.plan().workers * 4).max(1));
-        let chunks = chunks(call, values, items, chunksize)?;
+        let callbacks = if style == Style::Async { callbacks(call, 3)? } else { Callbacks::default() };
+        let with_progress = call.bool_or(if style == Style::Async { 5 } else { 3 }, false);
+        let items = items(call, &iterable, kind)?;
+        let count = items.len();
+        let size = chunksize.unwrap_or_else(|| count.div_ceil(self.crew.plan().workers * 4).max(1));
         synchronise();
         let (site, realm) = (call.site(), call.realm());
         let progress = if with_progress { Progress::new(count) } else { None };
         let request = self.request(&function, site, callbacks, progress);
-        let result = AsyncResult::of_map(&realm, request, chunks.len());
-        let jobs = chunks.into_iter().enumerate().map(|(part, calls)| {
-            let ticket = Arc::new(result::Jobs(Arc::clone(&result)));
-            Job { function: Arc::clone(&function), calls, part, ticket }
-        });
-        self.submit(jobs.collect(), site)?;
+        let result = AsyncResult::of_map(&realm, request, count.div_ceil(size));
+        let ticket = Arc::new(result::Jobs(Arc::clone(&result)));
+        self.submit(Work::Chunks(Chunks { function, items, size, ticket }), style, site)?;
         Ok(result)
     }
 
@@ -172,24 +176,23 @@ impl Pool {
         self.check_running()?;
         let function = self.function(call)?;
         let iterable = call.required(1)?;
-        let chunksize = chunksize(call, 2)?.unwrap_or(1);
-        let values = iterate(call.context(), &iterable)?;
-        let chunks = match chunksize {
-            // Not a chunk of one: an item that fails must not end the iteration.
-            1 => values.into_iter().map(|value| Calls::One(vec![outgoing(value)])).collect(),
-            _ => chunks(call, values, Items::Single, chunksize)?,
-        };
+        let size = chunksize(call, 2)?.unwrap_or(1);
+        let items = items(call, &iterable, Kind::Single)?;
         synchronise();
         let (site, realm) = (call.site(), call.realm());
         let pool = Arc::clone(self) as Arc<dyn Any + Send + Sync>;
         let origin = self.origin(&function, site);
-        let results = Results::new(&realm, origin, pool, chunks.len(), is_ordered, chunksize > 1);
-        let jobs = chunks.into_iter().enumerate().map(|(part, calls)| {
-            let ticket = Arc::new(imap::Jobs(Arc::clone(&results)));
-            Job { function: Arc::clone(&function), calls, part, ticket }
-        });
-        self.submit(jobs.collect(), site)?;
+        // Without chunks an item that fails does not end the iteration.
+        let results = Results::new(&realm, origin, pool, items.len().div_ceil(size), is_ordered, size > 1);
+        let ticket = Arc::new(imap::Jobs(Arc::clone(&results)));
+        self.submit(Work::Chunks(Chunks { function, items, size, ticket }), Style::Async, site)?;
         Ok(Dynamic::from(ResultsHandle(results)))
+    }
+
+    /// Waits for a result on behalf of a method that returns its value.
+    fn get(&self, result: &Arc<AsyncResult>, site: Site) -> Outcome<Dynamic> {
+        self.crew.attend(&|| result.is_settled(), site)?;
+        result.get(&Wait::forever(site))
     }
 
     fn close(&self) {
@@ -247,26 +250,18 @@ fn chunksize(call: &mut Call, index: usize) -> Outcome<Option<usize>> {
     }
 }
 
-fn chunks(call: &Call, values: Vec<Dynamic>, items: Items, size: usize) -> Outcome<Vec<Calls>> {
-    let mut chunks = Vec::with_capacity(values.len().div_ceil(size));
-    let mut values = values.into_iter().map(outgoing).peekable();
-    while values.peek().is_some() {
-        let chunk = values.by_ref().take(size);
-        chunks.push(match items {
-            Items::Single => Calls::Each(chunk.collect()),
-            Items::Tuples => {
-                let tuples: Result<_, Box<EvalAltResult>> =
-                    chunk.map(|tuple| iterate(call.context(), &tuple)).collect();
-                Calls::Star(tuples?)
-            }
-        });
-    }
-    Ok(chunks)
-}
-
-/// Waits for a result on behalf of a method that returns its value.
-fn get(result: &Arc<AsyncResult>, call: &Call) -> Outcome<Dynamic> {
-    result.get(&Wait::forever(call.site()))
+fn items(call: &Call, iterable: &Dynamic, kind: Kind) -> Outcome<Items> {
+    let values = iterate(call.context(), iterable)?.into_iter();
+    Ok(match kind {
+        Kind::Single => Items::Single(values.map(outgoing).collect()),
+        Kind::Tuples => {
+            let arguments = |tuple: Dynamic| -> Outcome<Vec<Dynamic>> {
+                let tuple = iterate(call.context(), &outgoing(tuple))?;
+                Ok(tuple.into_iter().map(outgoing).collect())
+            };
+            Items::Tuples(values.map(arguments).collect::<Outcome<_>>()?)
+        }
+    })
 }
 
 fn handle(result: Arc<AsyncResult>) -> Outcome<Dynamic> {
@@ -280,32 +275,41 @@ pub fn define<H: PoolHandle>(module: &mut NativeModule) {
         .method::<H, _>(
             "apply(func, args=(), kwds=None)",
             "Has func(*args, **kwds) called by a worker, and waits for its result.",
-            |pool, call| get(&pool.pool().apply_async(call, false)?, call),
+            |pool, call| {
+                let result = pool.pool().apply_async(call, Style::Waits)?;
+                pool.pool().get(&result, call.site())
+            },
         )
         .method::<H, _>(
             "apply_async(func, args=(), kwds=None, callback=None, error_callback=None)",
             "Has func(*args, **kwds) called by a worker; returns an AsyncResult at once.",
-            |pool, call| handle(pool.pool().apply_async(call, true)?),
+            |pool, call| handle(pool.pool().apply_async(call, Style::Async)?),
         )
         .method::<H, _>(
             "map(func, iterable, chunksize=None, progress=False)",
             "Calls func with each item, in chunks, and waits for all results: a list in the items' order.",
-            |pool, call| get(&pool.pool().map_async(call, Items::Single, false)?, call),
+            |pool, call| {
+                let result = pool.pool().map_async(call, Kind::Single, Style::Waits)?;
+                pool.pool().get(&result, call.site())
+            },
         )
         .method::<H, _>(
             "map_async(func, iterable, chunksize=None, callback=None, error_callback=None, progress=False)",
             "map() without waiting: returns an AsyncResult at once.",
-            |pool, call| handle(pool.pool().map_async(call, Items::Single, true)?),
+            |pool, call| handle(pool.pool().map_async(call, Kind::Single, Style::Async)?),
         )
         .method::<H, _>(
             "starmap(func, iterable, chunksize=None, progress=False)",
             "map() with several arguments: each item holds those of one call.",
-            |pool, call| get(&pool.pool().map_async(call, Items::Tuples, false)?, call),
+            |pool, call| {
+                let result = pool.pool().map_async(call, Kind::Tuples, Style::Waits)?;
+                pool.pool().get(&result, call.site())
+            },
         )
         .method::<H, _>(
             "starmap_async(func, iterable, chunksize=None, callback=None, error_callback=None, progress=False)",
             "starmap() without waiting: returns an AsyncResult at once.",
-            |pool, call| handle(pool.pool().map_async(call, Items::Tuples, true)?),
+            |pool, call| handle(pool.pool().map_async(call, Kind::Tuples, Style::Async)?),
         )
         .method::<H, _>(
             "imap(func, iterable, chunksize=1)",

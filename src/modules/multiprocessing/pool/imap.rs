@@ -143,7 +143,9 @@ pub struct Jobs(pub Arc<Results>);
 
 impl Ticket for Jobs {
     fn begin(&self, worker: Option<&Arc<Thread>>) -> bool {
-        self.0.state.enter().runner = worker.cloned();
+        if let Some(worker) = worker {
+            self.0.state.enter().runner = Some(Arc::clone(worker));
+        }
         true
     }
 

@@ -26,6 +26,9 @@ pub struct Callbacks {
     pub on_error: Option<Arc<Function>>,
 }
 
+/// The class of what `map_async` and `starmap_async` return.
+const MAP: &str = "MapResult";
+
 #[derive(Default)]
 struct State {
     /// How many jobs have not been answered.
@@ -78,7 +81,7 @@ impl AsyncResult {
 
     /// The result of a `map` in so many chunks; of none, it is there at once.
     pub fn of_map(realm: &Arc<Realm>, request: Request, chunks: usize) -> Arc<Self> {
-        let result = Self::new("MapResult", realm, request, chunks);
+        let result = Self::new(MAP, realm, request, chunks);
         if chunks == 0 {
             let mut state = result.state.enter();
             state.result = Some(Ok(rhai::Array::new().into()));
@@ -102,6 +105,12 @@ impl AsyncResult {
             progress,
             state: Monitor::new(state),
         })
+    }
+
+    /// Is there nothing more to wait for?
+    pub fn is_settled(&self) -> bool {
+        let state = self.state.enter();
+        state.result.is_some() || state.is_abandoned
     }
 
     fn is_ready(&self) -> bool {
@@ -181,7 +190,7 @@ impl AsyncResult {
         self.handler.give(&realm, Box::new(move || own.call_back(&callback, result)));
     }
 
-    fn call_back(self: &Arc<Self>, callback: &Function, result: Result<Dynamic, Exception>) {
+    fn call_back(self: &Arc<Self>, callback: &Arc<Function>, result: Result<Dynamic, Exception>) {
         let argument = match &result {
             Ok(value) => localised(value.clone()),
             Err(exception) => {
@@ -250,7 +259,9 @@ pub struct Jobs(pub Arc<AsyncResult>);
 
 impl Ticket for Jobs {
     fn begin(&self, worker: Option<&Arc<Thread>>) -> bool {
-        self.0.state.enter().runner = worker.cloned();
+        if let Some(worker) = worker {
+            self.0.state.enter().runner = Some(Arc::clone(worker));
+        }
         true
     }
 
@@ -261,8 +272,8 @@ impl Ticket for Jobs {
             state.left = state.left.saturating_sub(1);
             match answer {
                 Ok(reply) => {
-                    if let (Some(progress), Reply::Many(values)) = (&own.progress, &reply) {
-                        progress.advance(values.len());
+                    if let Some(progress) = &own.progress {
+                        progress.advance(if let Reply::Many(values) = &reply { values.len() } else { 1 });
                     }
                     state.parts[part] = Some(reply);
                 }
@@ -277,7 +288,8 @@ impl Ticket for Jobs {
             let parts = std::mem::take(&mut state.parts);
             match state.failure.take() {
                 Some(exception) => Err(exception),
-                None => Ok(joined(parts)),
+                None if own.class == MAP => Ok(joined(parts)),
+                None => Ok(parts.into_iter().flatten().next().map_or(Dynamic::UNIT, Reply::into_value)),
             }
         };
         own.complete(result);
@@ -297,12 +309,12 @@ impl Ticket for Jobs {
     }
 }
 
-/// The values of all jobs, in order.
+/// The values of all chunks, in order.
 fn joined(parts: Vec<Option<Reply>>) -> Dynamic {
-    let mut values = Vec::new();
+    let mut values = Vec::with_capacity(parts.len());
     for part in parts.into_iter().flatten() {
         match part {
-            Reply::One(value) => return value,
+            Reply::One(value) => values.push(value),
             Reply::Many(more) if values.is_empty() => values = more,
             Reply::Many(more) => values.extend(more),
         }

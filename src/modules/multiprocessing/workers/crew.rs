@@ -2,29 +2,31 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Weak;
 use std::time::Duration;
 
 use rhai::Dynamic;
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::process::Signal;
 
 use super::message::{self, Back};
+use super::outbox::{Outbox, Sent};
 use super::seat::{Notes, Place, Seat};
 use super::worker;
 use crate::ipc::codec::Encoded;
 use crate::ipc::{Channel, Shared};
 use crate::language::exception::{Class, Exception, Outcome, interrupted, raise, raise_io};
+use crate::language::function::Function;
 use crate::language::pointer::Name;
 use crate::language::realm::Realm;
 use crate::modules::multiprocessing::children::Children;
 use crate::modules::multiprocessing::context::StartMethod;
 use crate::modules::multiprocessing::process::{ProcessHandle, Target};
-use crate::modules::pool::{Job, Plan, Refused, Ticket, Workforce, close_at_end, terminate_at_end};
+use crate::modules::pool::{Part, Plan, Refused, Ticket, Work, Workforce, close_at_end, terminate_at_end};
 use crate::modules::threading::ThreadHandle;
 use crate::runtime::sync::{Arc, Mutex, Ordering};
-use crate::runtime::{Monitor, Reason, Site, Until, Wait, WaitQueue, block, sleep_for, tick};
+use crate::runtime::{Monitor, Reason, Resource, Site, Wait, WaitQueue, sleep_for, tick};
 
 /// Whose workers they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +53,16 @@ struct Worker {
     notes: Shared<Notes>,
 }
 
-/// A job that was sent and not answered.
-struct Sent {
-    ticket: Arc<dyn Ticket>,
-    part: usize,
+/// Who takes the answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Receiver {
+    /// Nobody has to: none will come.
+    #[default]
+    Nobody,
+    /// The crew's own thread.
+    Helper,
+    /// A thread that waits for one of them.
+    Caller,
 }
 
 /// A job that was not sent.
@@ -68,7 +76,14 @@ struct State {
     phase: Phase,
     broken: Option<Exception>,
     waiting: VecDeque<Waiting>,
-    sent: HashMap<u64, Sent>,
+    sent: Outbox,
+    receiver: Receiver,
+    /// The crew's own thread waits here until it has answers to take.
+    idle: WaitQueue,
+    /// Workers that have ended, and whose last answers are in.
+    ended: VecDeque<u64>,
+    /// How many notices of workers that have ended are on their way.
+    notices: usize,
     /// The number of the next message: how many were ever sent.
     next: u64,
     workers: HashMap<u64, Worker>,
@@ -77,11 +92,30 @@ struct State {
     dismissed: bool,
     /// How many workers in a row died before they came to work.
     failures: usize,
-    threads: Vec<ThreadHandle>,
+    helper: Option<ThreadHandle>,
     is_started: bool,
     /// Nobody works or will work.
     is_over: bool,
     gone: WaitQueue,
+}
+
+impl State {
+    /// May something come from the workers that somebody has to take?
+    fn is_busy(&self) -> bool {
+        self.phase != Phase::Open
+            || !self.sent.is_empty()
+            || !self.waiting.is_empty()
+            || !self.ended.is_empty()
+            || self.notices > 0
+    }
+
+    /// Sees to it that somebody takes the answers.
+    fn call_helper(&mut self) {
+        if self.receiver == Receiver::Nobody {
+            self.receiver = Receiver::Helper;
+            self.idle.wake_all();
+        }
+    }
 }
 
 /// Worker processes and the threads that look after them.
@@ -102,6 +136,12 @@ pub struct ProcessCrew {
 
 /// How long after Ctrl-C nobody is told that a worker has died of it.
 const INTERRUPT_GRACE: Duration = Duration::from_millis(200);
+
+/// After so many jobs of one call the others get their turn: other threads, and Ctrl-C.
+const PAUSE: usize = 256;
+
+/// The stack of the thread that watches the workers.
+const WATCH_STACK: usize = 128 << 10;
 
 /// What [`ProcessCrew::over`] is called among the workers.
 const OVER: u64 = u64::MAX;
@@ -155,30 +195,30 @@ impl ProcessCrew {
     /// Starts all workers, and the threads that look after them.
     fn begin(self: &Arc<Self>, realm: &Arc<Realm>, site: Site) -> Outcome<()> {
         self.state.enter().is_started = true;
-        for _ in 0..self.plan.workers {
-            if let Err(error) = self.start_worker(realm, site) {
-                self.end_workers(Signal::KILL);
-                self.bury_all(realm);
-                self.state.enter().phase = Phase::Terminated;
-                self.finish();
-                return Err(error);
-            }
+        let started = (0..self.plan.workers).try_for_each(|_| self.start_worker(realm, site));
+        let started = started.and_then(|()| self.start_helper(realm, site));
+        if started.is_err() {
+            self.end_workers(Signal::KILL);
+            self.bury_all(realm);
+            self.state.enter().phase = Phase::Terminated;
+            self.finish();
         }
+        started
+    }
+
+    fn start_helper(self: &Arc<Self>, realm: &Arc<Realm>, site: Site) -> Outcome<()> {
+        self.watch().map_err(|error| raise_io(&error, None))?;
         let daemon = self.kind == Kind::Pool;
-        for (name, body) in [
-            ("_handle_results", Self::handle_answers as fn(&Arc<Self>) -> Outcome<()>),
-            ("_handle_workers", Self::handle_ends),
-        ] {
-            let name = format!("Thread-{} ({name})", realm.runtime.next_thread_number());
-            let own = Arc::clone(self);
-            let thread = ThreadHandle::spawn(realm, Some(name), daemon, site, move || {
-                SERVED.set(Arc::as_ptr(&own) as usize);
-                let result = body(&own);
-                SERVED.set(0);
-                result.map(|()| Dynamic::UNIT)
-            })?;
-            self.state.enter().threads.push(thread);
-        }
+        let name = format!("Thread-{} (_handle_results)", realm.runtime.next_thread_number());
+        let own = Arc::clone(self);
+        let helper = ThreadHandle::spawn(realm, Some(name), daemon, site, move || {
+            SERVED.set(Arc::as_ptr(&own) as usize);
+            let result = own.help();
+            SERVED.set(0);
+            own.end_watch();
+            result.map(|()| Dynamic::UNIT)
+        })?;
+        self.state.enter().helper = Some(helper);
         Ok(())
     }
 
@@ -243,33 +283,101 @@ impl ProcessCrew {
 
     /// Sends what may be sent.
     fn send_waiting(&self, state: &mut State) {
-        let wait = Wait::forever(Site::default());
         while state.sent.len() < self.window() {
-            let Some(Waiting { mut message, sent }) = state.waiting.pop_front() else { return };
-            if !sent.ticket.begin(None) {
-                continue;
-            }
-            let number = state.next;
-            message::set_number(&mut message.bytes, number);
-            match self.jobs.send(&message.bytes, &wait) {
-                Ok(_) => {
-                    message.sent();
-                    state.next += 1;
-                    state.sent.insert(number, sent);
-                }
-                Err(error) => {
-                    let text = format!("a job could not be sent to the workers: {error}");
-                    let exception = Exception::new(Class::known("MemoryError"), text);
-                    sent.ticket.finish(sent.part, Err(exception));
-                }
+            let Some(Waiting { message, sent }) = state.waiting.pop_front() else { return };
+            if sent.ticket.begin(None) {
+                self.send(state, message, sent);
             }
         }
     }
 
-    fn encode(&self, job: &Job) -> Outcome<Encoded> {
-        let function = &*job.function;
+    /// Sends a job; returns the message's memory.
+    fn send(&self, state: &mut State, mut message: Encoded, sent: Sent) -> Option<Vec<u8>> {
+        let number = state.next;
+        message::set_number(&mut message.bytes, number);
+        match self.jobs.send(&message.bytes, &Wait::forever(Site::default())) {
+            Ok(_) => {
+                state.next += 1;
+                state.sent.insert(number, sent);
+                Some(message.sent())
+            }
+            Err(error) => {
+                let text = format!("a job could not be sent to the workers: {error}");
+                let exception = Exception::new(Class::known("MemoryError"), text);
+                sent.ticket.finish(sent.part, Err(exception));
+                None
+            }
+        }
+    }
+
+    fn check_open(&self, state: &State) -> Result<(), Refused> {
+        match &state.broken {
+            Some(exception) => Err(Refused::Broken(exception.clone())),
+            None if state.phase == Phase::Open => Ok(()),
+            None => Err(Refused::Closed),
+        }
+    }
+
+    /// Sends jobs as they are encoded.
+    fn submit_at_once(&self, work: Work) -> Result<(), Refused> {
+        let mut buffer = Vec::new();
+        let mut send = |function: &Function, calls, ticket: &Arc<dyn Ticket>, part| {
+            let message =
+                self.encode(std::mem::take(&mut buffer), function, calls).map_err(Refused::Failed)?;
+            let mut state = self.state.enter();
+            self.check_open(&state)?;
+            let sent = Sent { ticket: Arc::clone(ticket), part };
+            buffer = self.send(&mut state, message, sent).unwrap_or_default();
+            Ok(())
+        };
+        match work {
+            Work::Jobs(jobs) => jobs
+                .iter()
+                .try_for_each(|job| send(&job.function, job.calls.as_part(), &job.ticket, job.part)),
+            Work::Chunks(chunks) => (0..chunks.count()).try_for_each(|part| {
+                send(&chunks.function, chunks.part(part), &chunks.ticket, part)?;
+                if (part + 1) % PAUSE == 0 {
+                    self.state.enter().call_helper();
+                    tick().map_err(|interrupt| Refused::Failed(interrupted(interrupt)))?;
+                }
+                Ok(())
+            }),
+        }
+    }
+
+    /// Puts jobs into the queue of those that are sent when earlier ones have been answered.
+    fn submit_in_turn(self: &Arc<Self>, work: Work, site: Site) -> Result<(), Refused> {
+        let jobs = work.into_jobs();
+        let mut waiting = VecDeque::with_capacity(jobs.len());
+        for job in &jobs {
+            let message =
+                self.encode(Vec::new(), &job.function, job.calls.as_part()).map_err(Refused::Failed)?;
+            let sent = Sent { ticket: Arc::clone(&job.ticket), part: job.part };
+            waiting.push_back(Waiting { message, sent });
+        }
+        // The values that were sent may be large: not while the state is locked.
+        drop(jobs);
+        let is_first = {
+            let mut state = self.state.enter();
+            self.check_open(&state)?;
+            state.waiting.append(&mut waiting);
+            !std::mem::replace(&mut state.is_started, true)
+        };
+        // With the jobs in place: workers that die at once are then the jobs' failure, and not this call's.
+        if is_first {
+            let realm = self.realm.upgrade().ok_or(Refused::Closed)?;
+            if let Err(error) = self.begin(&realm, site) {
+                drop(std::mem::take(&mut self.state.enter().waiting));
+                return Err(Refused::Failed(error));
+            }
+        }
+        self.send_waiting(&mut self.state.enter());
+        Ok(())
+    }
+
+    fn encode(&self, buffer: Vec<u8>, function: &Function, calls: Part<'_>) -> Outcome<Encoded> {
         if function.key() == 0 {
-            return message::encode_job(function, None, &job.calls);
+            return message::encode_job(buffer, function, None, calls);
         }
         let known = self.plain.lock().clone().filter(|(key, _)| *key == function.key());
         let plain = match known {
@@ -280,38 +388,79 @@ impl ProcessCrew {
                 plain
             }
         };
-        message::encode_job(function, Some(&plain), &job.calls)
+        message::encode_job(buffer, function, Some(&plain), calls)
     }
 
-    /// The thread that takes the answers, and learns of the deaths in between.
-    fn handle_answers(self: &Arc<Self>) -> Outcome<()> {
+    /// The crew's own thread: takes the answers when nobody else does, and looks after the workers.
+    fn help(self: &Arc<Self>) -> Outcome<()> {
+        let wait = Wait::forever(Site::default());
+        loop {
+            let turn = self.state.wait_until(
+                &wait,
+                || Reason::Resource(Arc::new(Answers)),
+                |state| &mut state.idle,
+                |state| (state.receiver == Receiver::Helper).then_some(()),
+            );
+            turn.map_err(interrupted)?;
+            loop {
+                while let Some(index) = self.next_ended() {
+                    self.bury(index)?;
+                }
+                if self.is_over() {
+                    self.finish();
+                    return Ok(());
+                }
+                {
+                    let mut state = self.state.enter();
+                    if !state.is_busy() {
+                        state.receiver = Receiver::Nobody;
+                        break;
+                    }
+                }
+                self.receive(Site::default())?;
+                tick().map_err(interrupted)?;
+            }
+        }
+    }
+
+    fn next_ended(&self) -> Option<u64> {
+        self.state.enter().ended.pop_front()
+    }
+
+    /// Takes one message from the workers' side.
+    fn receive(&self, site: Site) -> Outcome<()> {
         let remote = Class::known(match self.kind {
             Kind::Pool => "RemoteTraceback",
             Kind::Executor => "_RemoteTraceback",
         });
-        let wait = Wait::forever(Site::default());
-        while !self.is_over() {
-            let back = self.answers.receive_with(&wait, |message| message::decode_back(message, remote));
-            match back.map_err(interrupted)? {
-                Some(Ok(Back::Answer(number, answer))) => {
-                    let sent = {
-                        let mut state = self.state.enter();
-                        let sent = state.sent.remove(&number);
+        let wait = Wait::forever(site);
+        let back = self.answers.receive_with(&wait, |message| message::decode_back(message, remote));
+        match back.map_err(interrupted)? {
+            Some(Ok(Back::Answer(number, answer))) => {
+                let (sent, is_open) = {
+                    let mut state = self.state.enter();
+                    let sent = state.sent.remove(number);
+                    if !state.waiting.is_empty() {
                         self.send_waiting(&mut state);
-                        sent
-                    };
-                    if let Some(sent) = sent {
-                        sent.ticket.finish(sent.part, answer);
                     }
+                    (sent, state.phase == Phase::Open)
+                };
+                if let Some(sent) = sent {
+                    sent.ticket.finish(sent.part, answer);
+                }
+                if !is_open {
                     self.dismiss_if_done();
                 }
-                Some(Ok(Back::Death(index))) => self.bury(index)?,
-                // A script that got hold of the channel wrote to it: nothing of ours.
-                Some(Err(_)) | None => {}
             }
-            tick().map_err(interrupted)?;
+            Some(Ok(Back::Death(OVER))) => {}
+            Some(Ok(Back::Death(index))) => {
+                let mut state = self.state.enter();
+                state.notices = state.notices.saturating_sub(1);
+                state.ended.push_back(index);
+            }
+            // A script that got hold of the channel wrote to it: nothing of ours.
+            Some(Err(_)) | None => {}
         }
-        self.finish();
         Ok(())
     }
 
@@ -323,13 +472,18 @@ impl ProcessCrew {
             && state.waiting.is_empty()
     }
 
-    /// Wakes whoever waits for the crew to be gone, and ends the thread that watches the workers.
+    /// Wakes whoever waits for the crew to be gone.
     fn finish(&self) {
-        // An eventfd write of 1 fails only when its counter is full, and then it is readable already.
-        let _ = rustix::io::write(&self.over, &1_u64.to_ne_bytes());
+        self.end_watch();
         let mut state = self.state.enter();
         state.is_over = true;
         state.gone.wake_all();
+    }
+
+    /// Ends the thread that watches the workers.
+    fn end_watch(&self) {
+        // An eventfd write of 1 fails only when its counter is full, and then it is readable already.
+        let _ = rustix::io::write(&self.over, &1_u64.to_ne_bytes());
     }
 
     /// Tells the workers to leave once there is nothing more to do.
@@ -351,29 +505,40 @@ impl ProcessCrew {
         }
         if state.workers.is_empty() {
             drop(state);
-            self.wake_handler();
+            self.wake_receiver();
         }
     }
 
-    /// Has the answers' thread look round.
-    fn wake_handler(&self) {
+    /// Has whoever takes the answers look round.
+    fn wake_receiver(&self) {
+        self.state.enter().call_helper();
         let wait = Wait { deadline: None, try_only: true, site: Site::default() };
         // Only a channel without memory refuses, and then something is in it.
         let _ = self.answers.send(&message::death(OVER), &wait);
     }
 
-    /// The thread that is told by the kernel when a worker ends, and says so behind its last answer.
-    fn handle_ends(self: &Arc<Self>) -> Outcome<()> {
+    /// Starts the thread that is told by the kernel when a worker ends, and says so behind its last answer. It is no
+    /// script thread: it wakes no other one but by what workers do.
+    fn watch(self: &Arc<Self>) -> std::io::Result<()> {
+        let own = Arc::clone(self);
+        std::thread::Builder::new()
+            .name("workers".into())
+            .stack_size(WATCH_STACK)
+            .spawn(move || {
+                // Without it, workers that die would not be replaced.
+                let _ = own.watch_workers();
+            })
+            .map(drop)
+    }
+
+    fn watch_workers(&self) -> rustix::io::Result<()> {
         let mut events = Vec::with_capacity(16);
         let wait = Wait::forever(Site::default());
         loop {
-            let reason = Reason::External("worker processes to end");
-            block(Until::Readable(self.ends.as_fd()), reason, None, Site::default()).map_err(interrupted)?;
             events.clear();
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            match epoll::wait(&self.ends, rustix::buffer::spare_capacity(&mut events), Some(&now)) {
+            match epoll::wait(&self.ends, rustix::buffer::spare_capacity(&mut events), None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(raise_io(&error.into(), None)),
+                Err(error) => return Err(error),
             }
             for event in &events {
                 let index = event.data.u64();
@@ -381,13 +546,20 @@ impl ProcessCrew {
                     return Ok(());
                 }
                 let child = self.state.enter().workers.get(&index).and_then(|worker| worker.process.child());
-                if let Some(child) = child {
-                    let _ = epoll::delete(&self.ends, child.sentinel());
-                    let notice = message::death(index);
-                    let sent = self.answers.send(&notice, &wait);
-                    sent.map_err(|error| {
-                        raise("RuntimeError", format!("a worker's death is lost: {error}"))
-                    })?;
+                let Some(child) = child else { continue };
+                let _ = epoll::delete(&self.ends, child.sentinel());
+                {
+                    let mut state = self.state.enter();
+                    state.notices += 1;
+                    state.call_helper();
+                }
+                if self.answers.send(&message::death(index), &wait).is_err() {
+                    // No memory for the notice: what the worker answered last may then come too late.
+                    let mut state = self.state.enter();
+                    state.notices -= 1;
+                    state.ended.push_back(index);
+                    drop(state);
+                    self.wake_receiver();
                 }
             }
         }
@@ -455,7 +627,7 @@ impl ProcessCrew {
         let is_taken = (self.jobs.received().wrapping_sub(low) as i32) > 0;
         // Numbers in shared memory have 32 bits; the job is among the last that were sent.
         let number = state.next.wrapping_sub(u64::from((state.next as u32).wrapping_sub(low)));
-        let lost = if is_taken { state.sent.remove(&number) } else { None };
+        let lost = if is_taken { state.sent.remove(number) } else { None };
         Some((worker, lost))
     }
 
@@ -481,10 +653,7 @@ impl ProcessCrew {
             ),
             Kind::Pool => format!("the task was lost: {reason}"),
         };
-        let mut sent: Vec<(u64, Sent)> = sent.into_iter().collect();
-        sent.sort_by_key(|(number, _)| *number);
-        let running = lost.into_iter().chain(sent.into_iter().map(|(_, sent)| sent));
-        for Sent { ticket, part } in running {
+        for Sent { ticket, part } in lost.into_iter().chain(sent.into_jobs()) {
             ticket.finish(part, Err(broken(&text)));
         }
         for Waiting { sent: Sent { ticket, part }, .. } in waiting {
@@ -544,41 +713,31 @@ impl Workforce for ProcessCrew {
         self.state.enter().workers.len()
     }
 
-    fn submit(self: Arc<Self>, jobs: Vec<Job>, site: Site) -> Result<(), Refused> {
-        let refusal = |state: &State| match &state.broken {
-            Some(exception) => Some(Refused::Broken(exception.clone())),
-            None => (state.phase != Phase::Open).then_some(Refused::Closed),
+    fn submit(self: Arc<Self>, work: Work, will_attend: bool, site: Site) -> Result<(), Refused> {
+        self.check_open(&self.state.enter())?;
+        let submitted = match self.kind {
+            Kind::Pool => self.submit_at_once(work),
+            Kind::Executor => self.submit_in_turn(work, site),
         };
-        if let Some(refused) = refusal(&self.state.enter()) {
-            return Err(refused);
+        let mut state = self.state.enter();
+        if state.is_busy() && !(will_attend && submitted.is_ok()) {
+            state.call_helper();
         }
-        let mut waiting = VecDeque::with_capacity(jobs.len());
-        for job in &jobs {
-            let message = self.encode(job).map_err(Refused::Failed)?;
-            waiting.push_back(Waiting {
-                message,
-                sent: Sent { ticket: Arc::clone(&job.ticket), part: job.part },
-            });
-        }
-        // The values that were sent may be large: not while the state is locked.
-        drop(jobs);
-        let is_first = {
+        submitted
+    }
+
+    fn attend(&self, is_done: &dyn Fn() -> bool, site: Site) -> Outcome<()> {
+        {
             let mut state = self.state.enter();
-            if let Some(refused) = refusal(&state) {
-                return Err(refused);
+            if state.receiver != Receiver::Nobody || !state.is_busy() {
+                return Ok(());
             }
-            state.waiting.append(&mut waiting);
-            !std::mem::replace(&mut state.is_started, true)
-        };
-        // With the jobs in place: workers that die at once are then the jobs' failure, and not this call's.
-        if is_first {
-            let realm = self.realm.upgrade().ok_or(Refused::Closed)?;
-            if let Err(error) = self.begin(&realm, site) {
-                drop(std::mem::take(&mut self.state.enter().waiting));
-                return Err(Refused::Failed(error));
-            }
+            state.receiver = Receiver::Caller;
         }
-        self.send_waiting(&mut self.state.enter());
+        let _turn = Turn(self);
+        while !is_done() && self.state.enter().ended.is_empty() {
+            self.receive(site)?;
+        }
         Ok(())
     }
 
@@ -602,6 +761,7 @@ impl Workforce for ProcessCrew {
                 return;
             }
         }
+        self.state.enter().call_helper();
         self.dismiss_if_done();
     }
 
@@ -616,11 +776,10 @@ impl Workforce for ProcessCrew {
             (std::mem::take(&mut state.sent), std::mem::take(&mut state.waiting))
         };
         self.end_workers(Signal::TERM);
-        for Sent { ticket, part } in sent.into_values().chain(waiting.into_iter().map(|waiting| waiting.sent))
-        {
+        for Sent { ticket, part } in sent.into_jobs().chain(waiting.into_iter().map(|waiting| waiting.sent)) {
             ticket.abandon(part, None);
         }
-        self.wake_handler();
+        self.wake_receiver();
     }
 
     fn ends_at_once(&self) -> bool {
@@ -633,15 +792,37 @@ impl Workforce for ProcessCrew {
         self.state
             .wait_until(&wait, reason, |state| &mut state.gone, |state| state.is_over.then_some(()))
             .map_err(interrupted)?;
-        let threads = std::mem::take(&mut self.state.enter().threads);
-        for thread in threads {
-            thread.record().runtime().join(thread.record(), &wait).map_err(interrupted)?;
+        let helper = self.state.enter().helper.clone();
+        if let Some(helper) = helper {
+            helper.record().runtime().join(helper.record(), &wait).map_err(interrupted)?;
         }
         Ok(())
     }
 
     fn has_current_worker(&self) -> bool {
         SERVED.get() == std::ptr::from_ref(self) as usize
+    }
+}
+
+/// What the crew's own thread waits for.
+struct Answers;
+
+impl Resource for Answers {
+    fn describe(&self) -> String {
+        "tasks for worker processes".into()
+    }
+}
+
+/// The calling thread takes the answers, until this is dropped.
+struct Turn<'a>(&'a ProcessCrew);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.enter();
+        state.receiver = Receiver::Nobody;
+        if state.is_busy() {
+            state.call_helper();
+        }
     }
 }
 

@@ -6,11 +6,13 @@ use crate::ipc::codec::{Decoder, Encoded, Encoder, Purpose};
 use crate::language::exception::{Class, Exception, Outcome, raise};
 use crate::language::function::Function;
 use crate::language::realm::Realm;
-use crate::modules::pool::{Answer, Calls, Reply};
+use crate::modules::pool::{Answer, Calls, Part, Reply};
 use crate::modules::threading::render_exception;
 
 /// The length of the number in front of every message.
 const NUMBER: usize = 8;
+/// Room for most messages.
+const SHORT: usize = 120;
 /// The number of a message that tells a worker to leave.
 pub const LEAVE: u64 = u64::MAX;
 /// The number of a notice that a worker has ended; the worker's own number follows.
@@ -39,12 +41,20 @@ pub fn encode_plain(function: &Function) -> Outcome<Vec<u8>> {
     Ok(out.finish().sent())
 }
 
-/// A job, still without its number. `plain` is the function's encoding if it has a key.
+/// A job, still without its number, written into `buffer`. `plain` is the function's encoding if it has a key.
 ///
 /// # Errors
 /// TypeError for what cannot travel.
-pub fn encode_job(function: &Function, plain: Option<&[u8]>, calls: &Calls) -> Outcome<Encoded> {
-    let mut out = Encoder::onto(vec![0; NUMBER], Purpose::Message);
+pub fn encode_job(
+    mut buffer: Vec<u8>,
+    function: &Function,
+    plain: Option<&[u8]>,
+    calls: Part<'_>,
+) -> Outcome<Encoded> {
+    buffer.clear();
+    buffer.reserve(SHORT);
+    buffer.extend_from_slice(&[0; NUMBER]);
+    let mut out = Encoder::onto(buffer, Purpose::Message);
     match plain {
         Some(bytes) => {
             out.u64(function.key());
@@ -56,15 +66,15 @@ pub fn encode_job(function: &Function, plain: Option<&[u8]>, calls: &Calls) -> O
         }
     }
     match calls {
-        Calls::One(args) => {
+        Part::One(args) => {
             out.u64(ONE);
             values(&mut out, args, |index| format!("args[{index}]"))?;
         }
-        Calls::Each(items) => {
+        Part::Each(items) => {
             out.u64(EACH);
             values(&mut out, items, |index| format!("iterable[{index}]"))?;
         }
-        Calls::Star(items) => {
+        Part::Star(items) => {
             out.u64(STAR);
             out.u64(items.len() as u64);
             for (row, args) in items.iter().enumerate() {
@@ -135,7 +145,9 @@ pub fn decode_job(message: &[u8]) -> Outcome<(Called<'_>, Calls)> {
 }
 
 fn answer_to(number: u64) -> Encoder {
-    Encoder::onto(number.to_le_bytes().to_vec(), Purpose::Message)
+    let mut buffer = Vec::with_capacity(SHORT);
+    buffer.extend_from_slice(&number.to_le_bytes());
+    Encoder::onto(buffer, Purpose::Message)
 }
 
 /// The answer to a job that returned.

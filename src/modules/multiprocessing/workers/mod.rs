@@ -7,6 +7,7 @@
 
 mod crew;
 mod message;
+mod outbox;
 mod seat;
 mod worker;
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::os::unix::process::parent_id;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use rhai::{Dynamic, EvalAltResult};
@@ -11,10 +10,8 @@ use super::message::{self, Called};
 use super::seat::{Place, Seat};
 use crate::ipc::codec::{Encoded, decode};
 use crate::ipc::{SendError, die_of_interrupts};
-use crate::language::exception::{
-    Class, Exception, Outcome, exception_of, interrupted, is_stop, panicked, raise,
-};
-use crate::language::function::Function;
+use crate::language::exception::{Class, Exception, Outcome, exception_of, interrupted, is_stop, raise};
+use crate::language::function::{Caller, Function};
 use crate::language::native::Call;
 use crate::language::realm::Realm;
 use crate::language::value;
@@ -43,7 +40,8 @@ pub fn work(call: &mut Call) -> Outcome<Dynamic> {
         synchronise();
     }
     place.notes.is_ready.store(1, Ordering::Release);
-    Worker { call, place, functions: HashMap::new() }.serve()?;
+    let realm = call.realm();
+    Worker { call, place, functions: HashMap::new() }.serve(&mut Caller::new(realm.engine()))?;
     place.notes.has_left.store(1, Ordering::Release);
     Ok(Dynamic::UNIT)
 }
@@ -71,7 +69,7 @@ struct Worker<'w, 'c, 'a, 'd> {
 }
 
 impl Worker<'_, '_, '_, '_> {
-    fn serve(&mut self) -> Outcome<()> {
+    fn serve(&mut self, caller: &mut Caller<'_>) -> Outcome<()> {
         let place = self.place;
         let wait = Wait::forever(Site::default());
         let realm = self.call.realm();
@@ -91,7 +89,7 @@ impl Worker<'_, '_, '_, '_> {
             if number == message::LEAVE {
                 return Ok(());
             }
-            let result = job.and_then(|(function, calls)| run(&function, calls));
+            let result = job.and_then(|(function, calls)| run(caller, &function, calls));
             let answer = self.answer_of(&realm, number, result)?;
             let sent = place.answers.send(&answer.bytes, &wait);
             sent.map_err(|error| match error {
@@ -149,9 +147,8 @@ impl Worker<'_, '_, '_, '_> {
     }
 }
 
-fn run(function: &Function, calls: Calls) -> Outcome<Reply> {
-    let result = catch_unwind(AssertUnwindSafe(|| answer(function, calls)));
-    let result = result.unwrap_or_else(|panic| Err(panicked(&*panic)));
+fn run(caller: &mut Caller<'_>, function: &Arc<Function>, calls: Calls) -> Outcome<Reply> {
+    let result = answer(caller, function, calls);
     synchronise();
     result
 }
