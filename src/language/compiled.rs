@@ -2,13 +2,13 @@
 //!
 //! `FnPtr::call_raw` reaches a compiled function through two layers that keep some 3.5 KB on the stack for as
 //! long as it runs. A thread that sleeps in its function needs little more than that altogether, and ten thousand
-//! of them are worth the short cut. It is taken only where both ways lead to the same function: the library that
-//! the call would search is the one script file that made it.
+//! of them are worth the short cut. It is taken only where both ways lead to the same function: the libraries that
+//! the call would search have one function of that name, and the script file that made it is compiled.
 
 use std::collections::HashMap;
 
 use rhai::grain::{SharedProgram, Vm};
-use rhai::{Engine, FnPtr, GlobalRuntimeState};
+use rhai::{Engine, FnPtr, GlobalRuntimeState, Module};
 
 use super::session::SESSION;
 use crate::runtime::sync::RwLock;
@@ -36,12 +36,17 @@ impl Compiled {
         count: usize,
         global: &GlobalRuntimeState,
     ) -> Option<SharedProgram> {
-        let [library] = &global.lib[..] else { return None };
-        let definition = library.get_script_fn(function.fn_name(), count)?;
-        if definition.this_type.is_some() {
+        // The last library is that of the compiled functions. Before it stand the same ones uncompiled, if some part
+        // of the file could not be compiled; the pointer would lead to those.
+        let (library, others) = global.lib.split_last()?;
+        let (name, file) = (function.fn_name(), library.id()?);
+        let definition = library.get_script_fn(name, count)?;
+        let is_another =
+            |other: &Module| other.id() != Some(file) && other.get_script_fn(name, count).is_some();
+        if definition.this_type.is_some() || others.iter().any(|other| is_another(other)) {
             return None;
         }
-        self.0.read().get(library.id()?).cloned()
+        self.0.read().get(file).cloned()
     }
 }
 

@@ -7,17 +7,22 @@ def task(i):
     return i + 1
 
 
+def run(pool, n):
+    total = 0
+    results = list()
+    for i in range(n):
+        results.append(pool.apply_async(task, (i,)))
+    for result in results:
+        total += result.get()
+    return total
+
+
 if __name__ == "__main__":
     N = 10000
-    total = 0
     with Pool(2) as pool:
-        pool.map(task, range(100), 1)
+        run(pool, 100)
         start = time.perf_counter()
-        results = list()
-        for i in range(N):
-            results.append(pool.apply_async(task, (i,)))
-        for result in results:
-            total += result.get()
+        total = run(pool, N)
         seconds = time.perf_counter() - start
 
     print(total)

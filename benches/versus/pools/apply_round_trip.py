@@ -7,14 +7,19 @@ def task(i):
     return i + 1
 
 
+def run(pool, n):
+    total = 0
+    for i in range(n):
+        total += pool.apply(task, (i,))
+    return total
+
+
 if __name__ == "__main__":
     N = 3000
-    total = 0
     with Pool(2) as pool:
         pool.map(task, range(100), 1)
         start = time.perf_counter()
-        for i in range(N):
-            total += pool.apply(task, (i,))
+        total = run(pool, N)
         seconds = time.perf_counter() - start
 
     print(total)

@@ -7,18 +7,22 @@ def task(i):
     return i + 1
 
 
+def run(pool, n):
+    total = 0
+    results = list()
+    for i in range(n):
+        results.append(pool.submit(task, i))
+    for result in results:
+        total += result.result()
+    return total
+
+
 if __name__ == "__main__":
     N = 5000
-    total = 0
     with ProcessPoolExecutor(2) as pool:
-        for n in pool.map(task, range(100)):
-            pass
+        run(pool, 100)
         start = time.perf_counter()
-        futures = list()
-        for i in range(N):
-            futures.append(pool.submit(task, i))
-        for f in futures:
-            total += f.result()
+        total = run(pool, N)
         seconds = time.perf_counter() - start
 
     print(total)

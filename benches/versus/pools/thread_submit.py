@@ -7,18 +7,23 @@ def task(i):
     return i + 1
 
 
-N = 20000
-total = 0
-with ThreadPoolExecutor(2) as pool:
-    for n in pool.map(task, range(100)):
-        pass
-    start = time.perf_counter()
-    futures = list()
-    for i in range(N):
-        futures.append(pool.submit(task, i))
-    for f in futures:
-        total += f.result()
-    seconds = time.perf_counter() - start
+def run(pool, n):
+    total = 0
+    results = list()
+    for i in range(n):
+        results.append(pool.submit(task, i))
+    for result in results:
+        total += result.result()
+    return total
 
-print(total)
-print("metric", "tasks", "%.0f" % (N / seconds), "1/s")
+
+if __name__ == "__main__":
+    N = 20000
+    with ThreadPoolExecutor(2) as pool:
+        run(pool, 100)
+        start = time.perf_counter()
+        total = run(pool, N)
+        seconds = time.perf_counter() - start
+
+    print(total)
+    print("metric", "tasks", "%.0f" % (N / seconds), "1/s")
