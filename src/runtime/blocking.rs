@@ -379,7 +379,7 @@ fn wait_once(
             }
         }
         Until::Passed { word, seen, sleepers } => {
-            if spin_on_word(word, *seen) {
+            if watch_word(word, *seen, sleepers) {
                 take_interrupt(running).map(|()| Woken::Notified)
             } else {
                 sleepers.enter();
@@ -503,6 +503,23 @@ fn spin_on_word(word: &AtomicU32, seen: u32) -> bool {
     while word.load(Ordering::Acquire) == seen && spin.once() {}
     spin.paid();
     word.load(Ordering::Acquire) != seen
+}
+
+/// [`spin_on_word`], and those who change the word know of it.
+fn watch_word(word: &AtomicU32, seen: u32, sleepers: &Sleepers) -> bool {
+    let mut spin = Spin::new();
+    let mut is_watching = false;
+    while word.load(Ordering::Acquire) == seen && spin.once() {
+        if !is_watching {
+            sleepers.watch(Spin::LIMIT);
+            is_watching = true;
+        }
+    }
+    if is_watching {
+        sleepers.watch_no_more();
+    }
+    spin.paid();
+    word.load(Ordering::SeqCst) != seen
 }
 
 /// The longest sleep on a word that processes share.
@@ -631,7 +648,7 @@ fn block_foreign(until: &Until<'_>, deadline: Option<Instant>) -> Woken {
             return poll_bell(*bell, poll).unwrap_or(Woken::Notified);
         }
         Until::Passed { word, seen, sleepers } => {
-            if spin_on_word(word, *seen) {
+            if watch_word(word, *seen, sleepers) {
                 return Woken::Notified;
             }
             sleepers.enter();

@@ -11,8 +11,6 @@ use std::hint;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// About half of what a sleep and a wake-up cost.
-const LIMIT: Duration = Duration::from_micros(20);
 /// Pauses between two looks at the clock.
 const PAUSES: u32 = 32;
 /// How many spins in a row must fail before the thread gives them up.
@@ -80,6 +78,9 @@ pub struct Spin {
 const OVER: u32 = u32::MAX;
 
 impl Spin {
+    /// How long a spin takes at most: about half of what a sleep and a wake-up cost.
+    pub const LIMIT: Duration = Duration::from_micros(20);
+
     /// A spin that ends after about 20 µs, or at once where it would not pay.
     pub fn new() -> Self {
         Self { until: None, rounds: if processors() > 1 { 0 } else { OVER } }
@@ -101,7 +102,7 @@ impl Spin {
         if self.rounds.is_multiple_of(4) {
             let now = Instant::now();
             match self.until {
-                None => self.until = Some(now + LIMIT),
+                None => self.until = Some(now + Self::LIMIT),
                 Some(until) if now >= until => {
                     self.rounds = OVER;
                     with_record(Record::failed);

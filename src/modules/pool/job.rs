@@ -165,6 +165,9 @@ pub trait Ticket: Send + Sync {
 
     /// The job will not be run: the pool gives up, for the reason given if there is one.
     fn abandon(&self, part: usize, reason: Option<&Exception>);
+
+    /// The user has ended what works on the job: nobody need be told if its exception is never fetched.
+    fn excuse(&self);
 }
 
 /// A unit of work.

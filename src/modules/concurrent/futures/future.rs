@@ -345,4 +345,8 @@ impl Ticket for Task {
             }
         }
     }
+
+    fn excuse(&self) {
+        self.0.told.set();
+    }
 }

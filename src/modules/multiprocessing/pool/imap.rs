@@ -183,6 +183,10 @@ impl Ticket for Jobs {
         };
         drop(pool);
     }
+
+    fn excuse(&self) {
+        self.0.told.set();
+    }
 }
 
 /// A script's reference to such an iterator.

@@ -573,10 +573,13 @@ impl ProcessCrew {
         let has_left = worker.notes.has_left.load(Ordering::Acquire) == 1;
         let was_ready = worker.notes.is_ready.load(Ordering::Acquire) == 1;
         let is_open = self.state.enter().phase != Phase::Terminated;
+        // Reaps it, too.
+        let exit_code = worker.process.child().and_then(|child| child.exit_code());
         if is_open && !has_left {
-            if worker.process.child().and_then(|child| child.exit_code()) == Some(-libc::SIGINT) {
+            if exit_code == Some(-libc::SIGINT) {
                 // Ctrl-C ends the workers at once. Whoever waits for them is to hear of Ctrl-C, not of its effect.
                 sleep_for(INTERRUPT_GRACE, Site::default()).map_err(interrupted)?;
+                self.excuse(lost.as_ref());
             }
             let end = describe_end(&worker.process);
             if self.kind == Kind::Executor {
@@ -612,6 +615,17 @@ impl ProcessCrew {
         }
         self.dismiss_if_done();
         Ok(())
+    }
+
+    /// Ctrl-C has ended a worker: nobody need be told of what it did not do, nor of what an executor does not do after
+    /// that.
+    fn excuse(&self, lost: Option<&Sent>) {
+        lost.into_iter().for_each(|sent| sent.ticket.excuse());
+        if self.kind == Kind::Executor {
+            let state = self.state.enter();
+            let all = state.sent.iter().chain(state.waiting.iter().map(|waiting| &waiting.sent));
+            all.for_each(|sent| sent.ticket.excuse());
+        }
     }
 
     /// Takes a dead worker off the list, and what it was doing.

@@ -65,6 +65,11 @@ impl Outbox {
         self.len() == 0
     }
 
+    /// The jobs, in the order in which they were sent.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Sent> {
+        self.aside.values().chain(self.row.iter().flatten())
+    }
+
     /// All jobs, in the order in which they were sent.
     pub(super) fn into_jobs(self) -> impl Iterator<Item = Sent> {
         self.aside.into_values().chain(self.row.into_iter().flatten())
@@ -88,6 +93,8 @@ mod tests {
         fn finish(&self, _: usize, _: Answer) {}
 
         fn abandon(&self, _: usize, _: Option<&Exception>) {}
+
+        fn excuse(&self) {}
     }
 
     fn sent(part: usize) -> Sent {
