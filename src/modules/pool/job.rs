@@ -52,7 +52,7 @@ pub enum Items {
 
 impl Items {
     /// How many calls there are.
-    pub fn len(&self) -> usize {
+    pub fn calls(&self) -> usize {
         match self {
             Self::Single(items) => items.len(),
             Self::Tuples(items) => items.len(),
@@ -75,12 +75,12 @@ pub struct Chunks {
 impl Chunks {
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.items.len().div_ceil(self.size)
+        self.items.calls().div_ceil(self.size)
     }
 
     /// One of them.
     pub fn part(&self, index: usize) -> Part<'_> {
-        let range = index * self.size..((index + 1) * self.size).min(self.items.len());
+        let range = index * self.size..((index + 1) * self.size).min(self.items.calls());
         match &self.items {
             Items::Single(items) if self.size == 1 => Part::One(&items[range]),
             Items::Single(items) => Part::Each(&items[range]),
@@ -91,7 +91,7 @@ impl Chunks {
 
     fn into_jobs(self) -> Vec<Job> {
         let Self { function, items, size, ticket } = self;
-        let mut jobs = Vec::with_capacity(items.len().div_ceil(size));
+        let mut jobs = Vec::with_capacity(items.calls().div_ceil(size));
         let mut add = |calls| {
             let (function, ticket) = (Arc::clone(&function), Arc::clone(&ticket));
             jobs.push(Job { function, calls, part: jobs.len(), ticket });

@@ -160,7 +160,7 @@ impl Pool {
         let callbacks = if style == Style::Async { callbacks(call, 3)? } else { Callbacks::default() };
         let with_progress = call.bool_or(if style == Style::Async { 5 } else { 3 }, false);
         let items = items(call, &iterable, kind)?;
-        let count = items.len();
+        let count = items.calls();
         let size = chunksize.unwrap_or_else(|| count.div_ceil(self.crew.plan().workers * 4).max(1));
         synchronise();
         let (site, realm) = (call.site(), call.realm());
@@ -183,7 +183,7 @@ impl Pool {
         let pool = Arc::clone(self) as Arc<dyn Any + Send + Sync>;
         let origin = self.origin(&function, site);
         // Without chunks an item that fails does not end the iteration.
-        let results = Results::new(&realm, origin, pool, items.len().div_ceil(size), is_ordered, size > 1);
+        let results = Results::new(&realm, origin, pool, items.calls().div_ceil(size), is_ordered, size > 1);
         let ticket = Arc::new(imap::Jobs(Arc::clone(&results)));
         self.submit(Work::Chunks(Chunks { function, items, size, ticket }), Style::Async, site)?;
         Ok(Dynamic::from(ResultsHandle(results)))
