@@ -267,6 +267,8 @@ fn ctrl_c_reaches_the_main_thread_wherever_it_is() {
         "let p = subprocess::Popen([\"sleep\", \"100\"]); print(\"ready\"); try { p.wait(); } finally { p.kill(); }",
         "print(\"ready\"); subprocess::run([\"sleep\", \"100\"], #{ capture_output: true });",
         "print(\"ready\"); signal::pause();",
+        "let p = \"/tmp/onelock-cli-\" + os::getpid(); os::system(\"mkfifo \" + p); print(\"ready\"); try { open(p); } finally { os::remove(p); }",
+        "let p = \"/tmp/onelock-cli-\" + os::getpid(); os::system(\"mkfifo \" + p); print(\"ready\"); try { open(p, \"w\"); } finally { os::remove(p); }",
     ] {
         for mode in ["ticks", "interval", "off"] {
             let output = interrupted(&["--gil", mode, "-e", code]);

@@ -1,6 +1,7 @@
 //! What makes Rhai the language of this project: the engine, its statements, values, exceptions, and calls.
 
 pub mod builtins;
+mod call_limit;
 pub mod callable;
 pub mod cell;
 pub mod compiled;

@@ -62,8 +62,17 @@ fn most() -> usize {
     realm::recursion_limit()
 }
 
+// Not inlined: every native that waits would keep room for it.
+#[cold]
+#[inline(never)]
 fn too_deep(during: &str) -> Box<rhai::EvalAltResult> {
     raise("RecursionError", format!("maximum recursion depth exceeded{during}"))
+}
+
+#[cold]
+#[inline(never)]
+fn too_long() -> Box<rhai::EvalAltResult> {
+    raise("MemoryError", "the text would be longer than 1024 MiB: show a part of the object")
 }
 
 /// Runs `f`, which may make a text that leaves something out. Rhai asks for such texts and takes no error for an
@@ -99,9 +108,7 @@ pub fn uncut<T>(f: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
     let result = f();
     match (result, CUT.replace(before)) {
         (Ok(_), Cut::Deep) => Err(too_deep(" while getting the repr of an object")),
-        (Ok(_), Cut::Long) => {
-            Err(raise("MemoryError", "the text would be longer than 1024 MiB: show a part of the object"))
-        }
+        (Ok(_), Cut::Long) => Err(too_long()),
         (result, _) => result,
     }
 }

@@ -6,6 +6,7 @@ use std::io::Write;
 
 use rhai::{Engine, ImmutableString, Position, Shared};
 
+use super::call_limit;
 use super::callable::FunctionTable;
 use super::compiled::Compiled;
 use super::modules::ModuleNames;
@@ -110,9 +111,10 @@ impl Realm {
         self.recursion_limit.load(Ordering::Relaxed)
     }
 
-    /// Changes how deeply calls may nest.
+    /// Changes how deeply calls may nest, in natives and in scripts.
     pub fn set_recursion_limit(&self, calls: usize) {
         self.recursion_limit.store(calls, Ordering::Relaxed);
+        call_limit::set(self.engine(), calls);
     }
 
     /// The engine, once it is built.

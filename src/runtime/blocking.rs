@@ -337,12 +337,19 @@ fn block_thread(
             thread.set_state(ThreadState::Ready);
             return result;
         }
-        // The handler may wait for something itself.
-        let waiting = thread.state();
-        thread.set_state(ThreadState::Ready);
-        runtime.make_call(thread)?;
-        thread.set_state(waiting);
+        call_amid_wait(thread)?;
     }
+}
+
+// Not inlined, here and at its like: two thread's states would lie on the stack of every thread that waits.
+#[inline(never)]
+fn call_amid_wait(thread: &Thread) -> Result<(), Interrupt> {
+    // The handler may wait for something itself.
+    let waiting = thread.state();
+    thread.set_state(ThreadState::Ready);
+    thread.runtime().make_call(thread)?;
+    thread.set_state(waiting);
+    Ok(())
 }
 
 /// Waits without the lock; afterwards the thread has it again, unless it is to stop.
@@ -359,9 +366,7 @@ fn wait_once(
     let result = match until {
         Until::Notified(waiter) => {
             if may_spin {
-                let mut spin = Spin::new();
-                while !waiter.is_notified() && spin.once() {}
-                spin.paid();
+                spin_for(waiter);
             }
             sleep(running, waiter, deadline, stuck)
         }
@@ -480,7 +485,16 @@ fn poll_fd(
     result
 }
 
+/// A short spin until the waiter is notified.
+#[inline(never)]
+fn spin_for(waiter: &Waiter) {
+    let mut spin = Spin::new();
+    while !waiter.is_notified() && spin.once() {}
+    spin.paid();
+}
+
 /// A short spin until there is what the bell tells of, and then `poll` with the bell armed.
+#[inline(never)]
 fn poll_bell(
     bell: &dyn Bell,
     poll: impl FnOnce(PollFlags) -> Result<Woken, Interrupt>,
@@ -498,6 +512,7 @@ fn poll_bell(
 }
 
 /// A short spin until `word` is no longer `seen`; false if it still is.
+#[inline(never)]
 fn spin_on_word(word: &AtomicU32, seen: u32) -> bool {
     let mut spin = Spin::new();
     while word.load(Ordering::Acquire) == seen && spin.once() {}

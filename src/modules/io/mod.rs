@@ -8,6 +8,7 @@ mod format;
 mod memory;
 mod methods;
 mod mode;
+mod named_pipe;
 mod newline;
 
 use std::borrow::Cow;
@@ -16,7 +17,7 @@ use std::sync::OnceLock;
 use rhai::Dynamic;
 
 use crate::language::builtins::bytearray::ByteArray;
-use crate::language::exception::{Outcome, raise, raise_io};
+use crate::language::exception::{Outcome, interrupted, raise, raise_io};
 use crate::language::native::{Call, NativeModule};
 use crate::language::value;
 use crate::modules::os::path::path_argument;
@@ -117,8 +118,13 @@ fn open(call: &mut Call) -> Outcome<Dynamic> {
     let path = path_argument(call, 0)?;
     let mode = call.optional_text(1)?;
     let format = format_arguments(call, mode.as_deref().unwrap_or("r"), 2)?;
-    let options = format.mode.options();
-    let opened = detached(|| File::new(options.open(&path)?, path.clone(), format));
+    let mut options = format.mode.options();
+    let opened = if named_pipe::may_wait(&path, &format.mode) {
+        let pipe = named_pipe::open(&path, &mut options, &format.mode, call.site()).map_err(interrupted)?;
+        pipe.and_then(|pipe| File::new(pipe, path.clone(), format))
+    } else {
+        detached(|| File::new(options.open(&path)?, path.clone(), format))
+    };
     Ok(Dynamic::from(opened.map_err(|error| raise_io(&error, Some(&path)))?))
 }
 

@@ -106,6 +106,13 @@ fn limits(module: &mut NativeModule) {
                 .ok()
                 .filter(|calls| *calls > 0)
                 .ok_or_else(|| raise("ValueError", "recursion limit must be greater or equal than 1"))?;
+            let depth = call.context().call_level();
+            if calls <= depth {
+                let text = format!(
+                    "cannot set the recursion limit to {calls} at the recursion depth {depth}: the limit is too low"
+                );
+                return Err(raise("RecursionError", text));
+            }
             call.realm().set_recursion_limit(calls);
             Ok(Dynamic::UNIT)
         })
