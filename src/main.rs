@@ -12,6 +12,7 @@ fn main() {
     // It fails only if something was hashed before.
     let _ = rhai::config::hashing::set_hashing_seed(Some(HASHING_SEED));
     grow_main_stack();
+    signals::outlive_file_size_limit();
     std::process::exit(cli::main());
 }
 

@@ -4,10 +4,10 @@
 //! script's main thread. It sleeps until then.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use onelock::InterruptHandle;
-use signal_hook::consts::SIGINT;
+use signal_hook::consts::{SIGINT, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 /// The exit status after Ctrl-C: 128 and the signal's number, as in the shell.
@@ -18,6 +18,14 @@ const STACK_SIZE: usize = 64 << 10;
 
 /// Whom Ctrl-C reaches.
 static TARGET: Mutex<Option<InterruptHandle>> = Mutex::new(None);
+
+/// Lets a write or a memory file that would pass the limit on the size of files (`ulimit -f`) fail, which becomes an
+/// OSError, instead of ending the process. A handler that does nothing, since programs that are started by this
+/// one do not inherit it.
+pub fn outlive_file_size_limit() {
+    // Without it the system ends the process there, as it does with other programs.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
 
 /// Lets Ctrl-C raise KeyboardInterrupt in the interpreter of `handle`, from now on. When the one before was not
 /// delivered yet, or nothing runs, it ends the process.

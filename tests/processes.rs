@@ -223,3 +223,141 @@ fn out_of_descriptors_is_an_oserror() {
     assert_eq!(output(child), (Some(0), String::new()));
     eventually("the end of all processes", || group(id).is_empty());
 }
+
+/// Children that hold a lock, hold one twice, wait for one, sit in a condition, put and get are killed at any moment:
+/// the others go on, or they say who took the lock along.
+#[test]
+fn those_who_are_left_go_on_or_say_who_died() {
+    let code = r#"
+        fn lock(l, cell) { while true { l.acquire(); l.release(); cell.value += 1; } }
+        fn rlock(l, cell) { while true { l.acquire(); l.acquire(); l.release(); l.release(); cell.value += 1; } }
+        fn condition(c, cell) { while true { c.acquire(); c.notify(); c.wait(0.001); c.release(); cell.value += 1; } }
+        fn queue(q, cell) {
+            let text = "x" * 9000;
+            while true { q.put(text); if q.get() != text { exit(7); } cell.value += 1; }
+        }
+        fn is_over(p) { p.exitcode != () }
+        let kinds = [[lock, || multiprocessing::Lock()], [rlock, || multiprocessing::RLock()],
+            [condition, || multiprocessing::Condition()], [queue, || multiprocessing::Queue()]];
+        let stranded = 0;
+        for round in 0..40 {
+            let kind = kinds[round % 4];
+            let shared = kind[1].call();
+            let cells = [RawValue("q"), RawValue("q"), RawValue("q")];
+            let running = [];
+            for cell in cells { let p = Process(kind[0], [shared, cell]); p.start(); running.push(p); }
+            while cells[0].value == 0 || cells[1].value == 0 || cells[2].value == 0 { time::sleep(0.001); }
+            time::sleep(random::uniform(0.0, 0.005));
+            let at = random::randint(0, 2);
+            let victim = running.remove(at);
+            cells.remove(at);
+            victim.kill();
+            victim.join();
+            if victim.exitcode != -9 { print("ended by itself", victim.exitcode); }
+            // The others go on, or they end, which is what the report of who held it is for.
+            let before = [cells[0].value, cells[1].value];
+            let limit = time::monotonic() + 30;
+            while time::monotonic() < limit
+                && !((cells[0].value > before[0] + 5 && cells[1].value > before[1] + 5) || (is_over(running[0]) && is_over(running[1])))
+            { time::sleep(0.002); }
+            if time::monotonic() >= limit { print("hangs", round, shared, before, cells); }
+            for p in running {
+                if is_over(p) { stranded += 1; if p.exitcode != 1 { print("round", round, "exit code", p.exitcode); } } else { p.kill(); p.join(); }
+            }
+        }
+        print("stranded", stranded);
+        print("ready");
+    "#;
+    let mut child = start(code);
+    let id = child.id();
+    let lines = read_until(&mut child, "ready");
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    let stranded: usize = line.strip_prefix("stranded ").expect("a number").parse().expect("a number");
+    let (status, text) = output(child);
+    assert_eq!(status, Some(0), "{text}");
+    let reports: Vec<&str> = text.lines().filter(|line| line.starts_with("  ")).collect();
+    assert_eq!(reports.len(), stranded, "{text}");
+    for report in reports {
+        assert!(
+            report.contains("held by Process-") && report.ends_with("killed by SIGKILL: owner died"),
+            "{report}"
+        );
+    }
+    eventually("the end of all processes", || group(id).is_empty());
+}
+
+/// A limit on the size of files, and so of the memory file: an OSError that says so, and the program goes on.
+#[test]
+fn a_limit_on_files_is_an_oserror() {
+    let code = r#"
+        for make in [|| multiprocessing::Queue(), || multiprocessing::Lock(), || multiprocessing::Value("i", 0)] {
+            let error = ();
+            try { make.call(); } catch (e) { error = e; }
+            assert_eq(error.type, "OSError");
+            assert_eq(error.message, "[Errno 27] File too large");
+        }
+        print("ready");
+    "#;
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -f 100; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_onelock"), "-e", code])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .expect("the program starts");
+    read_until(&mut child, "ready");
+    assert_eq!(output(child), (Some(0), String::new()));
+}
+
+/// A limit on processes: an OSError that says so, and the program goes on once there is room again.
+#[test]
+fn out_of_processes_is_an_oserror() {
+    const NOBODY_ELSE: u32 = 54_321;
+    let code = r#"
+        fn wait() { time::sleep(600); }
+        let all = [];
+        let error = ();
+        try { for i in 0..100 { let p = Process(wait); p.start(); all.push(p); } } catch (e) { error = e; }
+        assert_eq(error.type, "BlockingIOError");
+        assert_eq(error.message, "[Errno 11] Resource temporarily unavailable");
+        for p in all { p.kill(); p.join(); p.close(); }
+        if len(all) > 0 {
+            let p = Process(|| exit(3));
+            p.start();
+            p.join();
+            assert_eq(p.exitcode, 3);
+        }
+        print("ready");
+    "#;
+    // The limit counts the processes and threads of a user, and the superuser has none. So he becomes somebody who
+    // has no others; anybody else may start no process at all.
+    let is_root = rustix::process::geteuid().is_root();
+    let copy = std::env::temp_dir().join(format!("onelock-{}", std::process::id()));
+    fs::copy(env!("CARGO_BIN_EXE_onelock"), &copy).expect("a copy that anybody can run");
+    let mut command = Command::new(&copy);
+    command
+        .args(["-e", code])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    if is_root {
+        command.uid(NOBODY_ELSE).gid(NOBODY_ELSE);
+    }
+    let most = if is_root { 20 } else { 1 };
+    // SAFETY: one system call, which takes no lock and no memory.
+    unsafe {
+        command.pre_exec(move || {
+            use rustix::process::{Resource, Rlimit, setrlimit};
+            Ok(setrlimit(Resource::Nproc, Rlimit { current: Some(most), maximum: Some(most) })?)
+        });
+    }
+    let mut child = command.spawn().expect("the program starts");
+    let id = child.id();
+    read_until(&mut child, "ready");
+    let ended = output(child);
+    let _ = fs::remove_file(&copy);
+    assert_eq!(ended, (Some(0), String::new()));
+    eventually("the end of all processes", || group(id).is_empty());
+}

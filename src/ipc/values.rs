@@ -6,7 +6,7 @@ use rhai::Dynamic;
 
 use super::codec::{self, Encoder, Purpose};
 use super::{Channel, SendError};
-use crate::language::exception::{Outcome, interrupted, raise};
+use crate::language::exception::{Outcome, interrupted, raise, raise_io};
 use crate::runtime::Wait;
 
 thread_local! {
@@ -21,6 +21,8 @@ const KEPT: usize = 1 << 20;
 pub fn not_sent(error: SendError) -> Box<rhai::EvalAltResult> {
     match error {
         SendError::Interrupted(interrupt) => interrupted(interrupt),
+        // The system refuses: a limit that the error names.
+        SendError::Memory(error) if error.raw_os_error().is_some() => raise_io(&error, None),
         SendError::Memory(_) => raise("MemoryError", error.to_string()),
     }
 }

@@ -103,6 +103,11 @@ impl Told {
         Self(Vec::new())
     }
 
+    /// Are there none?
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Wakes them.
     pub(super) fn wake(self) {
         for word in self.0 {

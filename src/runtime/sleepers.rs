@@ -84,9 +84,12 @@ impl Sleepers {
         }
     }
 
-    /// Wakes all who sleep on `word`, which the caller has changed by a sequentially consistent store.
+    /// Wakes all who sleep on `word`, which the caller has changed by a sequentially consistent store: also when one
+    /// was woken and not seen since, who may have been killed, so that the others would wait for him to say that
+    /// they want to be woken.
     pub fn wake_all(&self, word: &AtomicU32) {
-        if self.wanted.load(Ordering::SeqCst) != 0 && self.wanted.swap(0, Ordering::SeqCst) != 0 {
+        let wanted = self.wanted.load(Ordering::SeqCst) != 0 && self.wanted.swap(0, Ordering::SeqCst) != 0;
+        if wanted || !self.is_empty() {
             wake_word(word, u32::MAX);
         }
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::lock::Lock;
 use super::rlock::RLock;
 use crate::ipc::arena::Offset;
-use crate::ipc::waiters::{Ticket, Waiters};
+use crate::ipc::waiters::{Ticket, Told, Waiters};
 use crate::ipc::{Monitor, Shared, Zeroed};
 use crate::runtime::primitives::shared::{Place, SharedCondition};
 use crate::runtime::primitives::{NotOwned, WaitError};
@@ -114,9 +114,13 @@ impl Line {
         Ok(Stand { line: Arc::clone(self), ticket })
     }
 
+    fn tell(&self, n: usize) -> Told {
+        self.enter(|waiters| waiters.tell(NOTIFIED, n))
+    }
+
     /// Wakes up to `n` of those who wait, the longest-waiting first.
     pub fn notify(&self, n: usize) {
-        self.enter(|waiters| waiters.tell(NOTIFIED, n)).wake();
+        self.tell(n).wake();
     }
 }
 
@@ -215,9 +219,14 @@ impl Condition {
         }
     }
 
-    /// Wakes up to `n` of those who wait, the longest-waiting first.
+    /// Tells up to `n` of those who wait, the longest-waiting first, that they may go on. Whoever sleeps is woken as
+    /// soon as the lock is free: at once if that is one that another thread may free.
     pub fn notify(&self, n: usize) {
-        self.line.notify(n);
+        let told = self.line.tell(n);
+        match &self.lock {
+            Exclusive::RLock(lock) if lock.is_owned() => lock.wake_when_free(told),
+            _ => told.wake(),
+        }
     }
 
     /// How many wait.

@@ -1,15 +1,22 @@
 //! A lock between processes that its owner may take again.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::compiler_fence;
 
 use super::holder::Holder;
 use crate::ipc::arena::Offset;
+use crate::ipc::waiters::Told;
 use crate::ipc::{Attempt, Monitor, Shared, Wake, Zeroed};
 use crate::runtime::primitives::NotOwned;
 use crate::runtime::primitives::shared::SharedRLock;
 use crate::runtime::sync::{Arc, Ordering};
 use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
+
+thread_local! {
+    /// Those whom the calling thread has told something and who need a lock that it holds.
+    static LATER: RefCell<Vec<(Offset, Told)>> = const { RefCell::new(Vec::new()) };
+}
 
 /// The state of one in shared memory.
 #[repr(C)]
@@ -110,6 +117,23 @@ impl RLock {
         self.state.enter(|state, _| (state.count == 0 || state.owner == own).then(f))
     }
 
+    /// Wakes those who were told something when the calling thread, which holds the lock, frees it: they need it,
+    /// and woken now they would only go to sleep once more.
+    pub(super) fn wake_when_free(&self, told: Told) {
+        if !told.is_empty() {
+            LATER.with_borrow_mut(|later| later.push((self.place(), told)));
+        }
+    }
+
+    /// The calling thread has freed the lock.
+    fn wake_told(&self) {
+        LATER.with_borrow_mut(|later| {
+            while let Some(at) = later.iter().position(|(lock, _)| *lock == self.place()) {
+                later.remove(at).1.wake();
+            }
+        });
+    }
+
     /// Gives one acquire back; the last one frees the lock and wakes a waiter.
     ///
     /// # Errors
@@ -117,13 +141,17 @@ impl RLock {
     pub fn release(&self) -> Result<(), NotOwned> {
         let own = Holder::own();
         // One that stays taken is of no interest to those who wait.
-        self.state.change_if(|state, _| {
+        let is_free = self.state.change_if(|state, _| {
             if state.count == 0 || state.owner != own {
                 return (Wake::Nobody, Err(NotOwned));
             }
             state.count -= 1;
-            (if state.count == 0 { Wake::One } else { Wake::Nobody }, Ok(()))
-        })
+            (if state.count == 0 { Wake::One } else { Wake::Nobody }, Ok(state.count == 0))
+        })?;
+        if is_free {
+            self.wake_told();
+        }
+        Ok(())
     }
 
     /// Frees the lock however often it was taken; returns how often that was.
@@ -132,12 +160,14 @@ impl RLock {
     /// [`NotOwned`] if the calling thread does not hold it.
     pub fn release_all(&self) -> Result<u32, NotOwned> {
         let own = Holder::own();
-        self.state.change_if(|state, _| {
+        let count = self.state.change_if(|state, _| {
             if state.count == 0 || state.owner != own {
                 return (Wake::Nobody, Err(NotOwned));
             }
             (Wake::One, Ok(std::mem::take(&mut state.count)))
-        })
+        })?;
+        self.wake_told();
+        Ok(count)
     }
 
     /// Does the calling thread hold it?
