@@ -305,6 +305,17 @@ fn a_string_that_doubles_for_ever_ends_in_memory_error() {
 }
 
 #[test]
+fn ctrl_c_names_the_function_and_the_line_that_computed() {
+    let calls = "fn inner() {\n  let x = 0;\n  while x < 100000000000 { x += 1; }\n}\n\
+                 fn outer() {\n  inner();\n}\nprint(\"ready\");\nouter();";
+    let text = stderr(&interrupted(&["--engine", "grain", "-e", calls]));
+    for line in ["line 9, in <module>", "line 6, in outer", "line 3, in inner"] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert_eq!(text.matches("  File ").count(), 3, "{text}");
+}
+
+#[test]
 fn ctrl_c_can_be_caught() {
     let code = "try { print(\"ready\"); while true {} } catch (e) { print(e.type); }";
     let output = interrupted(&["-e", code]);

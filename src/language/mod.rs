@@ -12,6 +12,7 @@ pub mod exception;
 pub mod function;
 pub mod generator;
 pub mod identity;
+mod interruption;
 pub mod list;
 pub mod modules;
 pub mod native;

@@ -9,6 +9,7 @@ use rhai::{
     ScriptFuncDef, Stmt,
 };
 
+use super::interruption::note_calls;
 use super::realm::Realm;
 use super::{native, tokens};
 use crate::runtime::sync::Ordering;
@@ -121,7 +122,11 @@ impl Program {
     /// What the script raises.
     pub fn run(&self, realm: &Realm, scope: &mut Scope) -> Result<Dynamic, Box<EvalAltResult>> {
         match &self.bytecode {
-            Some(bytecode) => Vm::new(realm.engine()).eval_with_callbacks(scope, bytecode),
+            Some(bytecode) => {
+                let mut vm = Vm::new(realm.engine());
+                let result = vm.eval_with_callbacks(scope, bytecode);
+                result.inspect_err(|error| note_calls(error, &vm, bytecode, &self.ast))
+            }
             None => realm.engine().eval_ast_with_scope(scope, &self.ast),
         }
     }

@@ -21,7 +21,7 @@ pub struct Frame {
 
 impl Frame {
     /// A frame at the place that rhai names.
-    fn at(file: &str, line: usize, column: usize, function: String) -> Self {
+    pub fn at(file: &str, line: usize, column: usize, function: String) -> Self {
         let site = realm::site(file, line as u32);
         Self { file: site.file.into(), line: site.line as usize, column, function }
     }
