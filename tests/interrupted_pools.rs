@@ -33,6 +33,7 @@ fn check(script: &str) {
     let (stderr, status) = interrupt(script);
     assert_eq!(stderr.matches("Traceback (most recent call last)").count(), 1, "{stderr}");
     assert!(stderr.contains("KeyboardInterrupt"), "{stderr}");
+    assert!(!stderr.contains("never retrieved"), "{stderr}");
     assert_eq!(status, Some(130), "{stderr}");
 }
 
@@ -57,4 +58,12 @@ fn an_executor() {
 #[test]
 fn threads() {
     check("let pool = ThreadPool(2); pool.apply(|| { print(\"ready\"); sleep(60); });");
+}
+
+#[test]
+fn an_executor_whose_futures_nobody_asks() {
+    check(
+        "let ex = ProcessPoolExecutor(2); let fs = list(); \
+         for i in range(8) { fs.append(ex.submit(|| { print(\"ready\"); sleep(60); })); } sleep(60);",
+    );
 }

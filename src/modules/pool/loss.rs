@@ -32,7 +32,9 @@ pub struct Loss {
 
 impl Loss {
     fn tell(&self) {
-        if self.told.take()
+        // Whoever pressed Ctrl-C knows.
+        if self.exception.class().name != "KeyboardInterrupt"
+            && self.told.take()
             && let Some(realm) = self.realm.upgrade()
         {
             let (summary, origin) = (self.exception.summary(), &self.origin);
