@@ -25,8 +25,12 @@ impl Child {
     /// # Errors
     /// The system's, when there is no such process or no further descriptor.
     pub fn new(pid: Pid) -> io::Result<Self> {
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Self { pid, pidfd: Arc::new(pidfd), exit: Mutex::default() })
+        Ok(Self::watched(pid, pidfd_open(pid, PidfdFlags::empty())?))
+    }
+
+    /// The child with that number, whose descriptor was opened already.
+    pub(super) fn watched(pid: Pid, pidfd: OwnedFd) -> Self {
+        Self { pid, pidfd: Arc::new(pidfd), exit: Mutex::default() }
     }
 
     /// Its process number.
@@ -45,7 +49,9 @@ impl Child {
         let mut exit = self.exit.lock();
         if exit.is_none() {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            self.tell_family(options | WaitIdOptions::NOWAIT);
+            if !self.tell_family(options | WaitIdOptions::NOWAIT) {
+                return None;
+            }
             *exit = match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
                 Ok(None) => None,
                 Ok(Some(status)) => {
@@ -59,16 +65,20 @@ impl Child {
     }
 
     /// Tells how the child ended, for those who wait for something that it held, while nobody else can have its
-    /// number.
-    fn tell_family(&self, options: WaitIdOptions) {
-        if let Ok(Some(status)) = waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
-            let end = match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => End::Exited(code),
-                (None, Some(signal)) => End::Killed(signal),
-                (None, None) => return,
-            };
-            family::ended(self.pid.as_raw_nonzero().get() as u32, end);
-        }
+    /// number. False if it has not ended.
+    fn tell_family(&self, options: WaitIdOptions) -> bool {
+        let status = match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
+            Ok(Some(status)) => status,
+            Ok(None) => return false,
+            Err(_) => return true,
+        };
+        let end = match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => End::Exited(code),
+            (None, Some(signal)) => End::Killed(signal),
+            (None, None) => return true,
+        };
+        family::ended(self.pid.as_raw_nonzero().get() as u32, end);
+        true
     }
 
     /// Blocks until the child has ended, or until `deadline`; false in the latter case.

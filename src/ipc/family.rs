@@ -175,6 +175,11 @@ fn look_at(pid: u32) -> Option<Seen> {
     Some(Seen { start: fields.get(19)?.parse().ok()?, zombie: is_over.then_some(status) })
 }
 
+/// Is there no process with that number, or has it ended?
+pub(super) fn is_over(pid: u32) -> bool {
+    look_at(pid).is_none_or(|seen| seen.zombie.is_some())
+}
+
 impl Record {
     fn set_name(&self, name: &str) {
         let mut bytes = [0; NAME * 8];

@@ -146,6 +146,46 @@ impl Guard {
     }
 }
 
+/// A word in shared memory that holds the number of a thread, of which the kernel takes note when that thread ends,
+/// however it ends: it sets [`Lifeline::CUT`], and wakes whoever sleeps on the word and has set
+/// [`Lifeline::WATCHED`]. A word that holds something else by then is left alone.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(super) struct Lifeline {
+    next: AtomicUsize,
+    /// The word.
+    pub(super) word: AtomicU32,
+    unused: u32,
+}
+
+const _: () = assert!(offset_of!(Lifeline, word) == offset_of!(Guard, word) && offset_of!(Lifeline, next) == 0);
+
+impl Lifeline {
+    /// The thread has ended.
+    pub(super) const CUT: u32 = OWNER_DIED;
+    /// Somebody sleeps on the word.
+    pub(super) const WATCHED: u32 = WAITERS;
+    /// The bits that hold a thread's number.
+    pub(super) const THREAD: u32 = THREAD;
+
+    /// Ties these to the calling thread, whose number it returns, and any others loose. They are looked at in their
+    /// order, must stay where they are for as long as the thread lives, and the thread holds no guard now.
+    pub(super) fn tie<'a>(lines: impl Iterator<Item = &'a Self>) -> u32 {
+        THREAD_NUMBER.set(0);
+        let number = register();
+        ROBUST.with(|robust| {
+            let mut link = &robust.list;
+            for line in lines {
+                line.next.store(std::ptr::from_ref(robust) as usize, Ordering::Relaxed);
+                compiler_fence(Ordering::SeqCst);
+                link.store(&raw const line.next as usize, Ordering::Relaxed);
+                link = &line.next;
+            }
+        });
+        number
+    }
+}
+
 /// The lock is held until this is dropped.
 #[must_use]
 pub struct Held<'a> {

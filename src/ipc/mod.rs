@@ -21,6 +21,7 @@ mod monitor;
 mod own_process;
 pub mod primitives;
 mod shared;
+mod spares;
 pub mod values;
 mod waiters;
 mod watch;

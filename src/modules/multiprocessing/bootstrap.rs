@@ -13,7 +13,7 @@ use super::launch::{Launcher, after_fork};
 use super::process::{Origin, ProcessHandle, Target};
 use crate::ipc;
 use crate::ipc::codec::Decoder;
-use crate::ipc::fork_server::Request;
+use crate::ipc::fork_server::{Order, Request};
 use crate::language::exception::{Exception, Outcome, exception_of, interrupted, is_stop, panicked};
 use crate::language::native::NativeModule;
 use crate::language::program::Program;
@@ -36,14 +36,23 @@ struct Job(Mutex<Option<(ProcessHandle, Target)>>, Mutex<i32>);
 pub(super) fn prepare<'a>(
     realm: &'a Arc<Realm>,
     program: Option<&'a Program>,
-) -> impl FnOnce(Request) -> i32 + use<'a> {
+) -> impl FnOnce(Order) -> i32 + use<'a> {
     realm.runtime.forget_other_threads();
     unbind_all();
     after_fork(realm);
+    io::close_stdin();
+    random::reseed(realm);
     let empty = Program::default();
     let call = program.unwrap_or(&empty).with_statement(realm, CALL);
-    move |request| {
+    let rehearsal = empty.with_statement(realm, CALL);
+    move |order| {
         realm.runtime.after_fork();
+        if order.is_awaited()
+            && let Ok(rehearsal) = &rehearsal
+        {
+            rehearse(realm, rehearsal);
+        }
+        let request = order.receive();
         let live = || match &call {
             Ok(call) => live(realm, program, call, request),
             Err(_) => 1,
@@ -55,10 +64,15 @@ pub(super) fn prepare<'a>(
     }
 }
 
+/// In a child that has time: calls nothing in the way in which it will call its target, and touches thereby the memory
+/// that it will need, so that the page faults are behind it.
+fn rehearse(realm: &Arc<Realm>, call: &Program) {
+    // Without a job the call does nothing.
+    let _ = call.run(realm, &mut Scope::new());
+}
+
 /// The child's life; returns its exit status.
 fn live(realm: &Arc<Realm>, program: Option<&Program>, call: &Program, request: Request) -> i32 {
-    io::close_stdin();
-    random::reseed(realm);
     let mut input = Decoder::new(&request.bytes, request.descriptors);
     let status = match begin(realm, program, &mut input) {
         Ok(job) => {

@@ -33,6 +33,12 @@ impl Children {
         self.0.lock().clone()
     }
 
+    /// Is the process with that number among them?
+    pub(super) fn knows(&self, pid: rustix::process::Pid) -> bool {
+        let pid = pid.as_raw_nonzero().get() as u32;
+        self.0.lock().iter().any(|process| process.pid() == Some(pid))
+    }
+
     /// In a forked child: they are the parent's.
     pub(super) fn forget(&self) {
         self.0.lock().clear();

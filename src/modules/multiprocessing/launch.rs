@@ -3,7 +3,6 @@
 use std::os::fd::AsFd;
 
 use rhai::Dynamic;
-use rustix::process::{Signal, WaitOptions, kill_process, waitpid};
 use rustix::thread::{CpuSet, sched_getaffinity};
 
 use super::bootstrap;
@@ -14,7 +13,7 @@ use super::process::{ProcessHandle, Target};
 use super::snapshot::{reachable, reachable_by_all};
 use crate::ipc::Child;
 use crate::ipc::codec::{Encoder, Purpose};
-use crate::ipc::fork_server::ForkServer;
+use crate::ipc::fork_server::{self, ForkServer};
 use crate::language::exception::{Outcome, raise, raise_io};
 use crate::language::program::Program;
 use crate::language::realm::Realm;
@@ -48,7 +47,8 @@ impl Launcher {
         self.is_bootstrapping.store(is_bootstrapping, Ordering::Relaxed);
     }
 
-    fn server(&self, realm: &Arc<Realm>) -> std::io::Result<Arc<Server>> {
+    /// The server, which begins with so many spare children if it is made now.
+    fn server(&self, realm: &Arc<Realm>, spares: usize) -> std::io::Result<Arc<Server>> {
         let program = realm.program();
         // A session may have grown: the children of the server before would not know the new functions.
         let is_current = |server: &Arc<Server>| {
@@ -63,11 +63,14 @@ impl Launcher {
         flush_all();
         let prepare = || bootstrap::prepare(realm, program.as_deref());
         // Not under the mutex, which the server would inherit locked.
-        let forked = realm.runtime.at_rest(|| ForkServer::start(prepare))?;
+        let forked = realm.runtime.at_rest(|| ForkServer::start(prepare, spares))?;
         let server = Arc::new(Server { server: forked, program: program.clone() });
         Ok(Arc::clone(self.server.lock().get_or_insert(server)))
     }
 }
+
+/// How many children are forked ahead for a program that has yet to begin.
+const SPARES: usize = 2;
 
 /// Words of programs that start processes.
 const SIGNS: [&str; 5] = ["Process", "Pool", "Manager", "multiprocessing", "mp_context"];
@@ -78,7 +81,7 @@ pub fn anticipate(realm: &Arc<Realm>, source: &str) {
     let mentions = |sign: &str| source.match_indices(sign).any(|(at, _)| !source[..at].ends_with("Thread"));
     if SIGNS.iter().any(|sign| mentions(sign)) {
         // If it fails, it fails again when a process is started, and is reported there.
-        let _ = realm.extension::<Launcher>().server(realm);
+        let _ = realm.extension::<Launcher>().server(realm, SPARES);
     }
 }
 
@@ -86,12 +89,18 @@ pub fn anticipate(realm: &Arc<Realm>, source: &str) {
 /// copy of one end of a pipe would keep the other one from seeing the end.
 pub(super) fn prepare(realm: &Arc<Realm>) {
     // If it fails, it fails again when a process is started, and is reported there.
-    let _ = realm.extension::<Launcher>().server(realm);
+    let _ = realm.extension::<Launcher>().server(realm, 0);
 }
 
-/// The number of the fork server, which is a child of this process that no script knows of.
-pub fn fork_server_pid(realm: &Realm) -> Option<rustix::process::Pid> {
-    realm.extension::<Launcher>().server.lock().as_ref().map(|server| server.server.pid())
+/// Is this child of the calling process one that no script knows of: the fork server, or a spare child?
+pub fn is_hidden(realm: &Realm, child: rustix::process::Pid) -> bool {
+    let server = realm.extension::<Launcher>().server.lock().as_ref().map(|server| server.server.pid());
+    if server.is_none() || realm.extension::<Children>().knows(child) {
+        return false;
+    }
+    // What was forked has the server's name until it has something to do.
+    let name = std::fs::read(format!("/proc/{child}/comm")).unwrap_or_default();
+    server == Some(child) || name.trim_ascii_end() == fork_server::NAME.to_bytes()
 }
 
 const BOOTSTRAPPING: &str = "An attempt has been made to start a new process before the current process has \
@@ -116,18 +125,29 @@ pub(super) fn launch(
     let method = method.unwrap_or_else(|| start_method(realm));
     let request = encode(realm, process, target, method)?;
     flush_all();
-    let server = launcher.server(realm).map_err(|error| raise_io(&error, None))?;
     let descriptors: Vec<_> = request.fds.iter().map(|fd| fd.as_fd()).collect();
-    let pid = detached(|| server.server.launch(&request.bytes, &descriptors));
-    let pid = pid.map_err(|error| raise_io(&error, None))?;
+    let start = || {
+        let server = launcher.server(realm, 0)?;
+        detached(|| server.server.launch(&request.bytes, &descriptors))
+    };
+    let child = match start() {
+        // Somebody killed the server: another one has to do.
+        Err(error) if is_gone(&error) => {
+            launcher.forget();
+            start()
+        }
+        child => child,
+    };
+    let child = child.map_err(|error| raise_io(&error, None))?;
     drop(descriptors);
     request.sent();
-    Child::new(pid).map_err(|error| {
-        // Without a descriptor nobody could wait for it: it must not live on unknown.
-        let _ = kill_process(pid, Signal::KILL);
-        let _ = waitpid(Some(pid), WaitOptions::empty());
-        raise_io(&error, None)
-    })
+    Ok(child)
+}
+
+/// Does the error say that the server is over?
+fn is_gone(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionReset)
 }
 
 /// Everything that the child gets: see [`bootstrap::Request`] for the order.

@@ -24,7 +24,7 @@ use crate::language::realm::Realm;
 
 pub use children::at_exit;
 pub use context::{StartMethod, context_argument, set_start_method};
-pub use launch::{after_fork, anticipate, fork_server_pid};
+pub use launch::{after_fork, anticipate, is_hidden};
 pub use process::ProcessHandle;
 pub use synchronize::{LockHandle, RLockHandle};
 pub(crate) use synchronize::{pack_label, unpack_label};

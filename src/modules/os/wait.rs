@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, getpgid, getpgrp
 
 use crate::language::exception::{Outcome, interrupted, raise, raise_io};
 use crate::language::native::{Call, NativeModule};
-use crate::modules::multiprocessing::fork_server_pid;
+use crate::modules::multiprocessing::is_hidden;
 use crate::runtime::{Reason, Until, block};
 
 /// After so long a wait for any child looks again: another thread may have started one meanwhile.
@@ -120,8 +120,8 @@ fn wait_for(whom: Whom, options: WaitOptions, call: &Call) -> Outcome<Option<(Pi
         true => LOOK_OFTEN,
         false => LOOK_AGAIN,
     };
-    // The fork server is a child that scripts know nothing of.
-    let hidden = fork_server_pid(&call.realm());
+    let realm = call.realm();
+    let hidden = |pid: Pid| is_hidden(&realm, pid);
     loop {
         let children = match whom {
             Whom::One(pid) => vec![pid],
@@ -176,9 +176,9 @@ impl Ends {
 }
 
 /// The children that scripts know of, those included that have ended.
-fn children(hidden: &Option<Pid>) -> Vec<Pid> {
+fn children(hidden: &dyn Fn(Pid) -> bool) -> Vec<Pid> {
     for _ in 0..READINGS {
-        let found: Vec<Pid> = listed().filter(|pid| *hidden != Some(*pid)).collect();
+        let found: Vec<Pid> = listed().filter(|pid| !hidden(*pid)).collect();
         if !found.is_empty() {
             return found;
         }
