@@ -7,6 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use onelock::InterruptHandle;
+use onelock::runtime::interrupt_deaf;
 use signal_hook::consts::{SIGINT, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
@@ -37,6 +38,8 @@ pub fn interrupt_on_ctrl_c(handle: InterruptHandle) {
     let before = TARGET.lock().unwrap_or_else(PoisonError::into_inner).replace(handle);
     if before.is_none() {
         listen_or_end();
+        // SAFETY: it does what a signal handler may: atomics, and _exit(2).
+        let _ = unsafe { signal_hook::low_level::register(SIGINT, interrupt_deaf) };
     }
 }
 

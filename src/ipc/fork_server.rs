@@ -15,17 +15,18 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::arena::Offset;
-use super::shared::{Shared, Zeroed};
-use super::spares::{self, Nursery, Place, Spares};
 use super::Child;
+use super::arena::Offset;
+use super::compact::compact_heap;
+use super::shared::{Shared, Zeroed};
+use super::spares::{self, Forked, Nursery, Place, Spares};
 use crate::runtime::sync::{AtomicU64, Mutex, Ordering};
 
 /// The most descriptors that one message may carry (`SCM_MAX_FD`).
@@ -239,10 +240,14 @@ fn most_spares() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get).clamp(2, spares::MOST)
 }
 
+/// After so many children it is worth while to make the next ones cheaper.
+const MANY: usize = 8;
+
 /// The server's whole life.
 fn serve(socket: OwnedFd, mut nursery: Nursery, child: impl FnOnce(Order) -> i32, wanted: usize) -> ! {
     let most = most_spares();
     let mut wanted = wanted.min(most);
+    let (mut forked, mut is_compact) = (0, false);
     let begin = |socket: OwnedFd, order| -> ! {
         drop(socket);
         super::after_fork();
@@ -250,14 +255,16 @@ fn serve(socket: OwnedFd, mut nursery: Nursery, child: impl FnOnce(Order) -> i32
     };
     loop {
         while nursery.count() < wanted && !has_message(socket.as_fd()) {
-            let before = nursery.count();
             match nursery.fork(fork_sibling) {
-                Ok(Some(place)) => begin(socket, Source::Awaited(place)),
+                Ok(Forked::Here(place)) => begin(socket, Source::Awaited(place)),
+                Ok(Forked::There) => forked += 1,
                 // There is no room for another process, or no berth.
-                Err(_) => break,
-                Ok(None) if nursery.count() == before => break,
-                Ok(None) => {}
+                Ok(Forked::Nowhere) | Err(_) => break,
             }
+        }
+        if forked >= MANY && !is_compact && !has_message(socket.as_fd()) {
+            is_compact = true;
+            compact_heap();
         }
         let (place, descriptors) = match receive(socket.as_fd()) {
             Ok(Some(request)) => request,
@@ -276,7 +283,9 @@ fn serve(socket: OwnedFd, mut nursery: Nursery, child: impl FnOnce(Order) -> i32
             reply => {
                 let reply = match reply {
                     Ok(pid) => {
+                        forked += 1;
                         wanted = most.min(wanted + 1);
+                        nursery.sweep();
                         pid.unwrap_or(0)
                     }
                     Err(error) => -error.raw_os_error().unwrap_or(libc::EAGAIN),
@@ -328,7 +337,8 @@ fn fork_sibling() -> io::Result<Option<i32>> {
 
 /// The next request; nothing when the parent is gone.
 fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(u64, Vec<OwnedFd>)>> {
-    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    // Not on the heap: every page that the server writes to has to be copied once more.
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut message = [0_u8; 8];
     loop {
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -518,7 +528,9 @@ mod tests {
             let spares = asleep(&server, 2);
             let killed = &spares[..count];
             killed.iter().for_each(|pid| kill_process(*pid, Signal::KILL).unwrap());
-            killed.iter().for_each(|pid| while !super::super::family::is_over(pid.as_raw_nonzero().get() as u32) {});
+            killed
+                .iter()
+                .for_each(|pid| while !super::super::family::is_over(pid.as_raw_nonzero().get() as u32) {});
             for length in 0..5 {
                 let child = launch(&server, &[b"l".to_vec(), vec![7; length]].concat(), &[]);
                 assert!(!killed.contains(&child.pid()));

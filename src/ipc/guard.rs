@@ -158,7 +158,8 @@ pub(super) struct Lifeline {
     unused: u32,
 }
 
-const _: () = assert!(offset_of!(Lifeline, word) == offset_of!(Guard, word) && offset_of!(Lifeline, next) == 0);
+const _: () =
+    assert!(offset_of!(Lifeline, word) == offset_of!(Guard, word) && offset_of!(Lifeline, next) == 0);
 
 impl Lifeline {
     /// The thread has ended.

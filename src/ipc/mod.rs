@@ -11,6 +11,7 @@ mod cells;
 mod channel;
 mod child;
 pub mod codec;
+mod compact;
 pub mod connection;
 mod deposits;
 pub mod family;

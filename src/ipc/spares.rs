@@ -171,31 +171,31 @@ impl Nursery {
 
     /// How many spares there are, those included that are not ready yet.
     pub(super) fn count(&self) -> usize {
-        let words = self.berths.all.iter().enumerate().map(|(index, berth)| {
-            let word = berth.life.word.load(Ordering::SeqCst);
-            if word == RESERVED && family::is_over(self.forked[index]) {
-                // Somebody killed it before it was ready.
-                berth.life.word.store(FREE, Ordering::SeqCst);
-                return FREE;
-            }
-            word
-        });
+        let words = self.berths.all.iter().map(|berth| berth.life.word.load(Ordering::SeqCst));
         words.filter(|word| is_asleep(*word) || *word == RESERVED).count()
     }
 
-    /// Makes a spare with `fork`, which gives the child's number, or nothing in the child. Returns in the child only
-    /// with its place, else with nothing.
-    pub(super) fn fork(&mut self, fork: impl FnOnce() -> io::Result<Option<i32>>) -> io::Result<Option<Place>> {
+    /// Frees the berths of spares that were killed before they were ready.
+    pub(super) fn sweep(&self) {
+        for (berth, pid) in self.berths.all.iter().zip(self.forked) {
+            if berth.life.word.load(Ordering::SeqCst) == RESERVED && family::is_over(pid) {
+                berth.life.word.store(FREE, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Makes a spare with `fork`, which gives the child's number, or nothing in the child.
+    pub(super) fn fork(&mut self, fork: impl FnOnce() -> io::Result<Option<i32>>) -> io::Result<Forked> {
         let free = |berth: &Berth| berth.life.word.load(Ordering::SeqCst) == FREE;
-        let Some(index) = self.berths.all.iter().position(free) else { return Ok(None) };
+        let Some(index) = self.berths.all.iter().position(free) else { return Ok(Forked::Nowhere) };
         let word = &self.berths.all[index].life.word;
         word.store(RESERVED, Ordering::SeqCst);
         let place = self.berths.lend();
         match fork() {
-            Ok(None) => Ok(Some(Place { berths: place, index, server: self.thread })),
+            Ok(None) => Ok(Forked::Here(Place { berths: place, index, server: self.thread })),
             Ok(Some(pid)) => {
                 self.forked[index] = pid as u32;
-                Ok(None)
+                Ok(Forked::There)
             }
             Err(error) => {
                 self.berths.unlend();
@@ -217,6 +217,16 @@ impl Nursery {
         }
         Lifeline::tie(std::iter::empty());
     }
+}
+
+/// What came of the making of a spare.
+pub(super) enum Forked {
+    /// The caller is it, and this is its place.
+    Here(Place),
+    /// The caller is the server.
+    There,
+    /// There is no berth left.
+    Nowhere,
 }
 
 /// A spare's berth, as the spare itself knows it.
@@ -250,7 +260,10 @@ impl Place {
                 }
                 seen if seen == asleep => {
                     // The server has ended. An order that comes first is an order.
-                    if word.compare_exchange(asleep, Lifeline::CUT, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                    if word
+                        .compare_exchange(asleep, Lifeline::CUT, Ordering::SeqCst, Ordering::SeqCst)
+                        .is_ok()
+                    {
                         return None;
                     }
                 }

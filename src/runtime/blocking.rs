@@ -324,6 +324,7 @@ fn block_thread(
     let thread = &*running.thread;
     let runtime = thread.runtime();
     runtime.synchronise();
+    runtime.listen();
     serve_interrupt(running)?;
     count_ticks(running);
     let now = Instant::now();

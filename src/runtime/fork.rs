@@ -6,11 +6,13 @@
 //! the middle of one of our short critical sections. CPython gets the first half from its lock.
 
 use std::fs;
+use std::mem::MaybeUninit;
+use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
 use super::registry::Runtime;
 use super::signals;
-use super::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
+use super::sync::{Arc, AtomicBool, AtomicPtr, Condvar, Mutex, Ordering};
 use super::thread::{self, Attention, Thread};
 use super::worker;
 
@@ -24,8 +26,13 @@ pub(super) struct Rest {
     wanted: AtomicBool,
     lock: Mutex<()>,
     over: Condvar,
-    on_fork: Mutex<Option<fn()>>,
+    listen: Mutex<Option<fn()>>,
+    /// This is a forked child in which nobody was called yet that is to listen.
+    is_deaf: AtomicBool,
 }
+
+/// The main thread of a forked child in which nobody listens for Ctrl-C yet. Never freed.
+static DEAF: AtomicPtr<Thread> = AtomicPtr::new(null_mut());
 
 impl Rest {
     /// At a safepoint of a thread that was asked to rest: sleeps until the fork is done.
@@ -85,20 +92,42 @@ impl Runtime {
         }
     }
 
-    /// Calls `f` in every child that is forked from now on, after the runtime was put right in it: whoever has a
-    /// thread of his own starts it again there.
+    /// Has `f` called in every child that is forked from now on, before its main thread first waits for something
+    /// or has company: whoever listens for Ctrl-C with a thread of his own starts it again there. Many children are
+    /// over before that, and until then [`interrupt_deaf`] is all that is needed.
     pub fn on_fork(&self, f: fn()) {
-        *self.rest.on_fork.lock() = Some(f);
+        *self.rest().listen.lock() = Some(f);
     }
 
     /// In a forked child that goes on running scripts: the calling thread is the only one and the main thread, and
     /// it has the lock.
     pub fn after_fork(self: &Arc<Self>) {
         self.forget_other_threads();
-        let on_fork = *self.rest.on_fork.lock();
-        if let Some(on_fork) = on_fork {
-            on_fork();
+        if let Some(main) = self.main_thread().filter(|_| self.rest().listen.lock().is_some()) {
+            DEAF.store(Arc::into_raw(main).cast_mut(), Ordering::Release);
+            self.rest().is_deaf.store(true, Ordering::Release);
         }
+    }
+
+    /// The calling thread is about to wait, or to start another one: somebody has to listen from now on.
+    #[inline]
+    pub(super) fn listen(&self) {
+        if self.rest().is_deaf.load(Ordering::Relaxed) {
+            self.begin_to_listen();
+        }
+    }
+
+    #[cold]
+    fn begin_to_listen(&self) {
+        if !self.rest().is_deaf.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let listen = *self.rest().listen.lock();
+        // Ctrl-C comes to one of the two: to whom this one's flags belong, or to who listens.
+        with_interrupts_held(|| {
+            DEAF.store(null_mut(), Ordering::Release);
+            listen.into_iter().for_each(|listen| listen());
+        });
     }
 
     /// The part of [`Runtime::after_fork`] that starts no threads, for a process that is to be forked again.
@@ -108,6 +137,37 @@ impl Runtime {
         self.rest.wanted.store(false, Ordering::Release);
         self.become_only_thread();
     }
+}
+
+/// Ctrl-C has come: to be called by the signal's handler. Does what [`Runtime::interrupt_main`] does if the process is
+/// a forked one in which nobody listens yet, which means that its only thread computes; else it does nothing.
+pub fn interrupt_deaf() {
+    // SAFETY: a thread's record that is never freed.
+    let Some(main) = (unsafe { DEAF.load(Ordering::Acquire).as_ref() }) else { return };
+    if main.runtime().has_own_interrupt() {
+        return;
+    }
+    if main.has(Attention::KEYBOARD_INTERRUPT) {
+        // SAFETY: ends the process; a signal handler may do that.
+        unsafe { libc::_exit(128 + libc::SIGINT) }
+    }
+    main.ask(Attention::KEYBOARD_INTERRUPT);
+}
+
+/// Calls `f` while SIGINT has to wait, in a process with one thread.
+fn with_interrupts_held(f: impl FnOnce()) {
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut held = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the sets are made by sigemptyset and filled by pthread_sigmask before they are read.
+    unsafe {
+        libc::sigemptyset(held.as_mut_ptr());
+        libc::sigaddset(held.as_mut_ptr(), libc::SIGINT);
+        libc::sigemptyset(before.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_BLOCK, held.as_ptr(), before.as_mut_ptr());
+    }
+    f();
+    // SAFETY: as above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), null_mut()) };
 }
 
 /// The scheduling state of every other OS thread of this process.

@@ -26,6 +26,7 @@ pub use blocking::{
     wake_word,
 };
 pub use deadlock::OnDeadlock;
+pub use fork::interrupt_deaf;
 pub use gil::{Gil, GilCounters, GilMode};
 pub use monitor::{Monitor, Wait, WaitQueue};
 pub use registry::Runtime;

@@ -229,6 +229,7 @@ impl Runtime {
                 thread.runtime().end_if_forked_here(&thread);
             }
         };
+        self.listen();
         if let Err(error) = worker::run(Box::new(job), self.stack_size()) {
             self.registry.enter().alive.remove(&thread.place());
             thread.set_state(ThreadState::Initial);
