@@ -375,6 +375,7 @@ fn open_parcel(place: u64) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::own_process;
     use crate::runtime::Site;
     use std::fs::File;
     use std::io::Read;
@@ -406,6 +407,9 @@ mod tests {
 
     #[test]
     fn children_get_their_bytes_and_are_the_callers() {
+        if !own_process::is_own() {
+            return;
+        }
         let server = ForkServer::start(|| act, 0).unwrap();
         for length in [0_usize, 1, 1000, 3_000_000] {
             let bytes = [b"l".to_vec(), vec![7; length]].concat();
@@ -417,6 +421,9 @@ mod tests {
 
     #[test]
     fn children_get_descriptors() {
+        if !own_process::is_own() {
+            return;
+        }
         let server = ForkServer::start(|| act, 0).unwrap();
         let (read, write) = rustix::pipe::pipe().unwrap();
         assert_eq!(exit_code(&launch(&server, b"whello", &[write.as_fd()])), 1);
@@ -428,6 +435,9 @@ mod tests {
 
     #[test]
     fn a_killed_child_tells_by_which_signal() {
+        if !own_process::is_own() {
+            return;
+        }
         let server = ForkServer::start(|| act, 0).unwrap();
         let child = launch(&server, b"-", &[]);
         assert_eq!(child.exit_code(), None);
@@ -475,6 +485,9 @@ mod tests {
 
     #[test]
     fn spares_take_what_brings_no_descriptor_and_are_replaced() {
+        if !own_process::is_own() {
+            return;
+        }
         let (server, mut spares) = with_spares();
         for length in 0..40 {
             let child = launch(&server, &[b"l".to_vec(), vec![7; length]].concat(), &[]);
@@ -491,6 +504,9 @@ mod tests {
 
     #[test]
     fn spares_end_with_their_server() {
+        if !own_process::is_own() {
+            return;
+        }
         let (server, spares) = with_spares();
         let pid = server.pid();
         assert!(spares.iter().chain([&pid]).all(|pid| hidden().contains(pid)));
@@ -500,6 +516,9 @@ mod tests {
 
     #[test]
     fn spares_end_with_a_killed_server() {
+        if !own_process::is_own() {
+            return;
+        }
         for round in 0..30 {
             let server = ForkServer::start(|| act, 2).unwrap();
             // At any moment of a spare's making.
@@ -523,6 +542,9 @@ mod tests {
 
     #[test]
     fn a_killed_spare_is_passed_over() {
+        if !own_process::is_own() {
+            return;
+        }
         let (server, _) = with_spares();
         for count in [1, 2] {
             let spares = asleep(&server, 2);
@@ -542,6 +564,9 @@ mod tests {
 
     #[test]
     fn a_spare_makes_room_for_a_process() {
+        if !own_process::is_own() {
+            return;
+        }
         let (server, spares) = with_spares();
         assert!(server.spares.retire());
         assert_eq!(spares.iter().filter(|pid| is_child(**pid)).count(), 1);
@@ -553,6 +578,9 @@ mod tests {
 
     #[test]
     fn starts_by_several_threads_at_once() {
+        if !own_process::is_own() {
+            return;
+        }
         let (server, _) = with_spares();
         std::thread::scope(|scope| {
             for thread in 0..3 {
@@ -570,6 +598,9 @@ mod tests {
     /// The server has no other way to learn of its parent's end than its socket.
     #[test]
     fn the_server_ends_with_its_parent() {
+        if !own_process::is_own() {
+            return;
+        }
         let server = ForkServer::start(|| act, 0).unwrap();
         let child = Child::new(server.pid()).unwrap();
         assert_eq!(child.exit_code(), None);
