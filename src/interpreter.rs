@@ -169,9 +169,8 @@ impl InterruptHandle {
         self.0.interrupt_main()
     }
 
-    /// Calls `f` in every child process that the interpreter forks from now on, before its main thread first waits for
-    /// something: the thread that uses this handle does not exist there. Until then the signal's handler has to
-    /// call [`crate::runtime::interrupt_deaf`].
+    /// Calls `f` in every child process that the interpreter forks from now on: the thread that uses this handle
+    /// does not exist there.
     pub fn on_fork(&self, f: fn()) {
         self.0.on_fork(f);
     }
