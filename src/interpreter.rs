@@ -34,6 +34,7 @@ pub struct Builder {
     print_tracebacks: bool,
     start_method: Option<StartMethod>,
     configure: Option<Configure>,
+    source: Option<String>,
 }
 
 impl Default for Builder {
@@ -48,6 +49,7 @@ impl Default for Builder {
             print_tracebacks: false,
             start_method: None,
             configure: None,
+            source: None,
         }
     }
 }
@@ -108,6 +110,14 @@ impl Builder {
         self
     }
 
+    /// Leaves out the modules that a script with this text cannot reach, which makes the start shorter and the
+    /// interpreter smaller. By default every module is there. Other texts that the interpreter is given later find
+    /// only what this one has named.
+    pub fn modules_for(mut self, source: &str) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
     /// Builds the interpreter.
     ///
     /// # Errors
@@ -116,7 +126,8 @@ impl Builder {
         let runtime = Runtime::new(self.gil, self.on_deadlock, synchronise);
         let realm = Realm::new(runtime, self.stdout, self.stderr, self.argv);
         let configure = self.configure.unwrap_or_else(|| Box::new(|_| {}));
-        let engine: Shared<Engine> = engine::build(&realm, modules::all(&realm), configure).into();
+        let engine: Shared<Engine> =
+            engine::build(&realm, modules::all(&realm, self.source.as_deref()), configure).into();
         realm.set_engine(engine);
         if let Some(method) = self.start_method {
             modules::multiprocessing::set_start_method(&realm, method);
@@ -280,6 +291,12 @@ impl Interpreter {
                 None => result,
             }
         })
+    }
+
+    /// Leaves the memory of what is the same for every script to the system: for a process that is about to end.
+    /// The script's own objects are dropped with the interpreter as ever.
+    pub fn leak_engine(&self) {
+        std::mem::forget(self.realm.engine().clone());
     }
 
     /// Waits for the threads that are no daemons, then stops the daemons: the end of a program, for those who

@@ -55,7 +55,8 @@ impl Program {
     /// Runs it to its end; returns the exit status.
     pub(super) fn run(self, options: &Options) -> i32 {
         let totals = options.stats_json.map(inherited);
-        let mut interpreter = match options.builder().argv(self.argv).print_tracebacks(true).build() {
+        let builder = options.builder().argv(self.argv).print_tracebacks(true).modules_for(&self.text);
+        let mut interpreter = match builder.build() {
             Ok(interpreter) => interpreter,
             Err(error) => return complain(&error.to_string()),
         };
@@ -67,6 +68,7 @@ impl Program {
             // Nobody is left to tell if the comparison is gone.
             let _ = writeln!(totals, "{}", Totals::of(&interpreter.stats()).to_json());
         }
+        interpreter.leak_engine();
         status
     }
 }

@@ -1,8 +1,12 @@
 //! Builds the rhai engine that speaks the language of this project.
 
-use rhai::module_resolvers::{FileModuleResolver, ModuleResolversCollection, StaticModuleResolver};
+use std::collections::BTreeMap;
+
+use rhai::module_resolvers::{FileModuleResolver, ModuleResolversCollection};
 use rhai::packages::{Package, StandardPackage};
-use rhai::{Dynamic, Engine, FnPtr, Module, NativeCallContext, Shared};
+use rhai::{
+    Dynamic, Engine, EvalAltResult, FnPtr, Module, ModuleResolver, NativeCallContext, Position, Shared,
+};
 
 use super::exception::{Outcome, interrupted, raise};
 use super::identity::{class_name, identity};
@@ -33,7 +37,7 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
     engine.set_max_expr_depths(EXPRESSION_DEPTH, EXPRESSION_DEPTH);
 
     let mut names = ModuleNames::default();
-    let mut resolver = StaticModuleResolver::new();
+    let mut natives = NativeModules::new();
     let mut all_builtins = Module::new();
     let mut packages: Vec<(&'static str, Module)> = Vec::new();
     for module in modules {
@@ -50,13 +54,16 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
         let shown = engine.map_type_name(name).to_string();
         engine.register_type_with_name_raw(name, shown);
     }
-    for (name, module) in packages.iter().filter(|(name, _)| name.contains('.')) {
+    let (inner, mut roots): (Vec<_>, Vec<_>) = packages.into_iter().partition(|(name, _)| name.contains('.'));
+    for (name, module) in inner {
+        let module = indexed(name, module);
         // What `from concurrent import futures` makes of `futures::wait`.
-        engine.register_static_module(*name, module.clone().into());
+        engine.register_static_module(name, module.clone());
+        nest(&mut roots, name, module);
     }
-    for (name, module) in nest(packages) {
-        let module: Shared<Module> = module.into();
-        resolver.insert(name, (*module).clone());
+    for (name, module) in roots {
+        let module = indexed(name, module);
+        natives.insert(name, module.clone());
         engine.register_static_module(name, module);
     }
     let all_builtins: Shared<Module> = all_builtins.into();
@@ -65,7 +72,7 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
     let names = Arc::new(names);
     realm.set_modules(Arc::clone(&names));
     statements::register(&mut engine, &names);
-    set_resolver(&mut engine, resolver);
+    set_resolver(&mut engine, natives);
     set_variables(&mut engine, realm, &names, all_builtins);
     engine.on_parse_token(|token, _, _| tokens::replace(token));
     engine.on_progress(|_| match tick() {
@@ -122,23 +129,24 @@ fn stop_token(interrupt: crate::runtime::Interrupt) -> Dynamic {
     }
 }
 
-/// Puts `concurrent.futures` into `concurrent`, and so on.
-fn nest(modules: Vec<(&'static str, Module)>) -> Vec<(&'static str, Module)> {
-    let mut roots: Vec<(&'static str, Module)> = Vec::new();
-    let (inner, outer): (Vec<_>, Vec<_>) = modules.into_iter().partition(|(name, _)| name.contains('.'));
-    roots.extend(outer);
-    for (name, module) in inner {
-        let (root, rest) = name.split_once('.').expect("a dotted name");
-        if !roots.iter().any(|(name, _)| *name == root) {
-            roots.push((root, Module::new()));
-        }
-        let root = roots.iter_mut().find(|(name, _)| *name == root).expect("just made");
-        insert(&mut root.1, rest, module);
-    }
-    roots
+/// Ready to be shared: rhai would make a copy of one that is not indexed, or has no name.
+fn indexed(name: &str, mut module: Module) -> Shared<Module> {
+    module.set_id(name);
+    module.build_index();
+    module.into()
 }
 
-fn insert(parent: &mut Module, path: &str, module: Module) {
+/// Puts `concurrent.futures` into `concurrent`, and so on.
+fn nest(roots: &mut Vec<(&'static str, Module)>, name: &'static str, module: Shared<Module>) {
+    let (root, rest) = name.split_once('.').expect("a dotted name");
+    if !roots.iter().any(|(name, _)| *name == root) {
+        roots.push((root, Module::new()));
+    }
+    let root = roots.iter_mut().find(|(name, _)| *name == root).expect("just made");
+    insert(&mut root.1, rest, module);
+}
+
+fn insert(parent: &mut Module, path: &str, module: Shared<Module>) {
     match path.split_once('.') {
         None => {
             parent.set_sub_module(path, module);
@@ -151,9 +159,27 @@ fn insert(parent: &mut Module, path: &str, module: Module) {
     }
 }
 
-fn set_resolver(engine: &mut Engine, natives: StaticModuleResolver) {
+/// What `import "threading" as t` finds.
+type NativeModules = BTreeMap<&'static str, Shared<Module>>;
+
+struct NativeResolver(NativeModules);
+
+impl ModuleResolver for NativeResolver {
+    fn resolve(
+        &self,
+        _engine: &Engine,
+        _source: Option<&str>,
+        path: &str,
+        position: Position,
+    ) -> Outcome<Shared<Module>> {
+        let module = self.0.get(path).cloned();
+        module.ok_or_else(|| EvalAltResult::ErrorModuleNotFound(path.into(), position).into())
+    }
+}
+
+fn set_resolver(engine: &mut Engine, natives: NativeModules) {
     let mut resolvers = ModuleResolversCollection::new();
-    resolvers.push(natives);
+    resolvers.push(NativeResolver(natives));
     resolvers.push(FileModuleResolver::new());
     engine.set_module_resolver(resolvers);
 }

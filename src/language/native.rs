@@ -25,7 +25,7 @@ pub use documentation::{Entry, entries, has_method, is_function, is_method_of, i
 use documentation::{add_module, document, document_method};
 pub use signature::{Parameter, Signature};
 
-use super::exception::{Exception, Outcome, raise};
+use super::exception::{Class, Exception, Outcome, raise};
 use super::identity::{self, Handle};
 use super::nesting::{cut_is_fine, uncut};
 use super::realm::{self, Realm};
@@ -447,6 +447,8 @@ pub struct NativeModule {
     pub builtins: Module,
     /// The names that the module defines, for `from name import …`.
     pub names: Vec<&'static str>,
+    /// The names that are there without an import.
+    pub unqualified: Vec<&'static str>,
     /// Types of this crate, and what scripts call them.
     pub types: Vec<(&'static str, &'static str)>,
 }
@@ -455,7 +457,14 @@ impl NativeModule {
     /// An empty module.
     pub fn new(name: &'static str) -> Self {
         add_module(name);
-        Self { name, module: Module::new(), builtins: Module::new(), names: Vec::new(), types: Vec::new() }
+        Self {
+            name,
+            module: Module::new(),
+            builtins: Module::new(),
+            names: Vec::new(),
+            unqualified: Vec::new(),
+            types: Vec::new(),
+        }
     }
 
     /// Defines a function of the module.
@@ -479,6 +488,7 @@ impl NativeModule {
         F: Fn(&mut Call) -> Outcome<Dynamic> + Clone + Send + Sync + 'static,
     {
         let name = signature.split('(').next().unwrap_or(signature);
+        self.unqualified.push(name);
         let body = function.clone();
         define(&mut self.builtins, name, None, signature, move |_, call| body(call));
         self.function(signature, doc, function)
@@ -491,6 +501,7 @@ impl NativeModule {
     {
         let name = signature.split('(').next().unwrap_or(signature);
         document(self.name, signature, doc);
+        self.unqualified.push(name);
         define(&mut self.builtins, name, None, signature, move |_, call| function(call));
         self
     }
@@ -613,12 +624,16 @@ impl NativeModule {
             define_qualified(&mut self.module, class.name, "exception(*args)", move |_, call| {
                 make(call.rest(0))
             });
-            define(&mut self.builtins, class.name, None, "exception(*args)", move |_, call| {
-                make(call.rest(0))
-            });
             let value = Dynamic::from(super::types::Type::Exception(class));
             self.set_constant(class.name, value.clone());
-            self.builtins.set_var(class.name, value);
+            // `TimeoutError` is the builtin class, also where multiprocessing has another one of that name.
+            if Class::in_module("builtins", class.name).is_none() {
+                define(&mut self.builtins, class.name, None, "exception(*args)", move |_, call| {
+                    make(call.rest(0))
+                });
+                self.builtins.set_var(class.name, value);
+                self.unqualified.push(class.name);
+            }
             self.names.push(class.name);
         }
         self
