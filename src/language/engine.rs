@@ -13,7 +13,7 @@ use super::identity::{class_name, identity};
 use super::modules::ModuleNames;
 use super::native::NativeModule;
 use super::realm::{self, Realm};
-use super::variables::{synchronise, to_shared};
+use super::variables::{Unsent, synchronise, to_shared};
 use super::{builtins, native, pointer, statements, tokens};
 use crate::runtime::sync::{Arc, Ordering};
 use crate::runtime::tick;
@@ -83,12 +83,26 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
         Err(interrupt) => Some(stop_token(interrupt)),
     });
     engine.on_missing_function(|name, args, is_method, context| {
+        let unsent = args.iter().find_map(|arg| arg.read_lock::<Unsent>().map(|unsent| unsent.clone()));
+        if let Some(unsent) = unsent {
+            return Err(unsent.error());
+        }
         let receiver = args.first().map(|receiver| (**receiver).clone());
         match builtins::forward(name, args, is_method, context)? {
             None if is_method => receiver.map_or(Ok(None), |receiver| no_such_method(&receiver, name)),
             result => Ok(result),
         }
     });
+    engine
+        .register_indexer_get(|unsent: &mut Unsent, _: &str| -> Outcome<Dynamic> { Err(unsent.error()) })
+        .register_indexer_set(|unsent: &mut Unsent, _: &str, _: Dynamic| -> Outcome<()> {
+            Err(unsent.error())
+        });
+    for operator in OPERATORS {
+        // The evaluators do not ask about an operator that nothing fits in the same way.
+        engine.register_fn(*operator, |a: Unsent, _: Dynamic| -> Outcome<Dynamic> { Err(a.error()) });
+        engine.register_fn(*operator, |_: Dynamic, b: Unsent| -> Outcome<Dynamic> { Err(b.error()) });
+    }
     let output = Arc::downgrade(realm);
     engine.on_print(move |text| {
         if let Some(realm) = output.upgrade() {
@@ -106,6 +120,9 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
     configure(&mut engine);
     engine
 }
+
+/// What can be computed of two values.
+const OPERATORS: &[&str] = &["+", "-", "*", "/", "%", "**", "<", "<=", ">", ">=", "&", "|", "^", "<<", ">>"];
 
 /// AttributeError for a method that objects of the receiver's class do not have; rhai says the rest.
 fn no_such_method(receiver: &Dynamic, name: &str) -> Outcome<Option<Dynamic>> {
@@ -213,6 +230,9 @@ fn set_variables(
         // A closure asks for every name in it that is no variable of its own, and fails if there is no answer.
         if name == "__name__" {
             return Ok(Some(realm.name().into()));
+        }
+        if let Some(unsent) = realm.globals.unsent(name) {
+            return Err(unsent.error());
         }
         if realm.functions.contains(name) {
             return Ok(pointer::named(name).map(Dynamic::from));

@@ -21,11 +21,12 @@
 use std::cell::{Cell as Flag, RefCell};
 use std::collections::HashMap;
 
-use rhai::{Dynamic, FnPtr, ImmutableString};
+use rhai::{Dynamic, EvalAltResult, FnPtr, ImmutableString};
 
 use super::cell::{Cell, cell_of, new_cell};
 use super::dict::Dict;
 use super::disposal::Nested;
+use super::exception::raise;
 use super::identity::identity;
 use super::list::List;
 use crate::runtime::sync::{Arc, Mutex, RwLock};
@@ -358,6 +359,20 @@ pub struct Globals {
     slots: RwLock<HashMap<ImmutableString, Arc<Slot>>>,
     /// Names that some statement of a program assigns to; all others can be answered with the plain value.
     assigned: RwLock<std::collections::HashSet<ImmutableString>>,
+    /// Variables of the parent process that could not be sent to this one, with the reason.
+    unsent: RwLock<HashMap<ImmutableString, Unsent>>,
+}
+
+/// What stands for a variable of the parent process that could not be sent to this one, if the program assigns to
+/// it somewhere: it can be replaced, and every call with it is an error that says why it is not there.
+#[derive(Clone, Debug)]
+pub struct Unsent(Arc<str>);
+
+impl Unsent {
+    /// The error for using the variable.
+    pub fn error(&self) -> Box<EvalAltResult> {
+        raise("NameError", &*self.0)
+    }
 }
 
 /// A name that this thread has looked up before.
@@ -392,6 +407,24 @@ impl Globals {
     /// Makes a module-level variable that has no value yet (`global n;` in a function, before anybody set it).
     pub fn declare_unset(&self, name: &str) {
         self.slots.write().entry(name.into()).or_default();
+    }
+
+    /// Makes a variable known as one that the parent process could not send, of the given type, and why.
+    pub fn declare_unsent(&self, name: &str, kind: &str, reason: &str) {
+        let text = format!(
+            "name '{name}' is not defined in this process: the parent's variable, of type {kind}, could not be sent \
+             to it ({reason}): make such an object in the process that uses it"
+        );
+        let unsent = Unsent(text.into());
+        if self.assigned.read().contains(name) {
+            self.declare(name, Dynamic::from(unsent.clone()));
+        }
+        self.unsent.write().insert(name.into(), unsent);
+    }
+
+    /// Could the parent process not send the variable of this name?
+    pub fn unsent(&self, name: &str) -> Option<Unsent> {
+        self.unsent.read().get(name).cloned()
     }
 
     /// Removes every variable: the script is about to be run once more.

@@ -58,7 +58,10 @@ fn evaluate(
             if let Some(constant) = rhai_constant(context, name) {
                 return Ok(constant);
             }
-            for name in names.iter().filter(|name| !realm.globals.contains(name)) {
+            // One that could not be sent to this process stays without a value: using it says why.
+            let is_new =
+                |name: &&String| !realm.globals.contains(name) && realm.globals.unsent(name).is_none();
+            for name in names.iter().filter(is_new) {
                 realm.globals.declare_unset(name);
             }
         }

@@ -134,6 +134,10 @@ fn begin(
     for (name, value) in named_values(input)? {
         realm.globals.declare(&name, value);
     }
+    for _ in 0..input.u64()? {
+        let (name, kind, reason) = (input.str()?, input.str()?, input.str()?);
+        realm.globals.declare_unsent(name, kind, reason);
+    }
     Ok((process, Target { function, args, is_run, is_worker: false }))
 }
 

@@ -14,9 +14,10 @@ use super::snapshot::{reachable, reachable_by_all};
 use crate::ipc::Child;
 use crate::ipc::codec::{Encoder, Purpose};
 use crate::ipc::fork_server::{self, ForkServer};
-use crate::language::exception::{Outcome, raise, raise_io};
+use crate::language::exception::{Outcome, exception_of, raise, raise_io};
 use crate::language::program::Program;
 use crate::language::realm::Realm;
+use crate::language::value;
 use crate::language::variables::synchronise;
 use crate::modules::io::flush_all;
 use crate::modules::os::environment::Environment;
@@ -167,18 +168,32 @@ fn encode(
         StartMethod::Forkserver | StartMethod::Spawn => Vec::new(),
     };
     let all: Vec<&(rhai::ImmutableString, Dynamic)> = globals.iter().collect();
-    match encode_with(realm, process, target, method, &all) {
+    match encode_with(realm, process, target, method, (&all, &[])) {
         Ok(request) => Ok(request),
         // A module-level variable that cannot travel is no error: the child may never touch it.
         Err(_) if !all.is_empty() => {
-            let travelling: Vec<_> = globals
-                .iter()
-                .filter(|(_, value)| Encoder::new(Purpose::Start).value(value).is_ok())
-                .collect();
-            encode_with(realm, process, target, method, &travelling)
+            let (mut travelling, mut unsent) = (Vec::new(), Vec::new());
+            for variable in &globals {
+                match Encoder::new(Purpose::Start).value(&variable.1) {
+                    Ok(()) => travelling.push(variable),
+                    Err(error) => unsent.push(Unsent {
+                        name: variable.0.clone(),
+                        kind: value::type_name(&variable.1),
+                        reason: exception_of(&error, "", "").message().to_string(),
+                    }),
+                }
+            }
+            encode_with(realm, process, target, method, (&travelling, &unsent))
         }
         Err(error) => Err(error),
     }
+}
+
+/// A variable that cannot travel.
+struct Unsent {
+    name: rhai::ImmutableString,
+    kind: String,
+    reason: String,
 }
 
 fn encode_with(
@@ -186,7 +201,7 @@ fn encode_with(
     process: &ProcessHandle,
     target: &Target,
     method: StartMethod,
-    globals: &[&(rhai::ImmutableString, Dynamic)],
+    (globals, unsent): (&[&(rhai::ImmutableString, Dynamic)], &[Unsent]),
 ) -> Outcome<crate::ipc::codec::Encoded> {
     let mut out = Encoder::new(Purpose::Start);
     out.u64(method as u64);
@@ -217,6 +232,12 @@ fn encode_with(
     for (name, value) in globals {
         out.str(name);
         out.named(|| name.to_string(), value)?;
+    }
+    out.u64(unsent.len() as u64);
+    for Unsent { name, kind, reason } in unsent {
+        out.str(name);
+        out.str(kind);
+        out.str(reason);
     }
     Ok(out.finish())
 }
