@@ -68,6 +68,7 @@ pub struct Dict(Arc<Nested<Mutex<Entries>>>);
 
 impl Handle for Dict {
     const NAME: &'static str = "dict";
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -42,11 +42,15 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
     let mut packages: Vec<(&'static str, Module)> = Vec::new();
     for module in modules {
         names.add(&module);
-        for (path, name) in &module.types {
-            // Combining modules loses the names of types.
-            engine.register_type_with_name_raw(*path, *name);
+        for (path, name) in module.common_types {
+            // Where rhai looks first.
+            engine.register_type_with_name_raw(path, name);
         }
         all_builtins.combine(module.builtins);
+        for (path, name) in module.types {
+            // Combining modules loses the names of types.
+            all_builtins.set_custom_type_raw(path, name);
+        }
         packages.push((module.name, module.module));
     }
     for name in PLAIN_TYPES {

@@ -15,6 +15,10 @@ pub trait Handle: Variant + Clone {
     /// The class's name as scripts see it.
     const NAME: &'static str;
 
+    /// Is it one of the few whose methods scripts call all the time? Rhai looks for the name of the receiver's
+    /// class twice in every call of a method, and these it finds among few.
+    const IS_COMMON: bool = false;
+
     /// The address that tells the object from others.
     fn identity(&self) -> usize;
 

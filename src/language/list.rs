@@ -17,6 +17,7 @@ pub struct List(Arc<Nested<Mutex<Vec<Dynamic>>>>);
 
 impl Handle for List {
     const NAME: &'static str = "list";
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

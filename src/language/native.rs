@@ -451,6 +451,8 @@ pub struct NativeModule {
     pub unqualified: Vec<&'static str>,
     /// Types of this crate, and what scripts call them.
     pub types: Vec<(&'static str, &'static str)>,
+    /// Those of them whose methods are called all the time.
+    pub common_types: Vec<(&'static str, &'static str)>,
 }
 
 impl NativeModule {
@@ -464,6 +466,7 @@ impl NativeModule {
             names: Vec::new(),
             unqualified: Vec::new(),
             types: Vec::new(),
+            common_types: Vec::new(),
         }
     }
 
@@ -527,11 +530,13 @@ impl NativeModule {
 
     /// Makes a type's values handles: they compare by identity and print as their class says.
     pub fn handle<T: Handle>(&mut self) -> &mut Self {
-        self.named::<T>(T::NAME);
+        if T::IS_COMMON {
+            self.common_types.push((std::any::type_name::<T>(), T::NAME));
+        } else {
+            self.named::<T>(T::NAME);
+        }
         identity::register::<T>();
         let module = &mut self.builtins;
-        // Rhai asks for the name in every call of a method, and would look for it in all modules.
-        module.set_custom_type::<T>(T::NAME);
         FuncRegistration::new("==").set_into_module(module, |a: T, b: T| a.identity() == b.identity());
         FuncRegistration::new("!=").set_into_module(module, |a: T, b: T| a.identity() != b.identity());
         self.shown::<T>(Handle::repr);

@@ -64,6 +64,7 @@ pub struct ProcessQueue<C: Class> {
 
 impl<C: Class> Handle for ProcessQueue<C> {
     const NAME: &'static str = C::NAME;
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         self.channel.place() as usize

@@ -71,6 +71,7 @@ pub struct QueueHandle(Nested<Arc<Object>>);
 
 impl Handle for QueueHandle {
     const NAME: &'static str = "Queue";
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -23,6 +23,7 @@ pub struct RLockHandle(pub Arc<RLock>);
 
 impl Handle for LockHandle {
     const NAME: &'static str = "lock";
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize
@@ -44,6 +45,7 @@ impl Handle for LockHandle {
 
 impl Handle for RLockHandle {
     const NAME: &'static str = "RLock";
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

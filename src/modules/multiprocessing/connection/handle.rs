@@ -31,6 +31,7 @@ pub struct ConnectionHandle(Arc<Inner>);
 
 impl Handle for ConnectionHandle {
     const NAME: &'static str = "Connection";
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -37,6 +37,7 @@ impl Handle for RawValueHandle {
 
 impl Handle for ValueHandle {
     const NAME: &'static str = "Synchronized";
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         // Apart from that of the bare value inside.

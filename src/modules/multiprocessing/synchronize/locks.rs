@@ -22,6 +22,7 @@ pub struct RLockHandle(pub Arc<RLock>);
 
 impl Handle for LockHandle {
     const NAME: &'static str = "Lock";
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         self.0.place() as usize
@@ -42,6 +43,7 @@ impl Handle for LockHandle {
 
 impl Handle for RLockHandle {
     const NAME: &'static str = "RLock";
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         self.0.place() as usize
