@@ -308,11 +308,14 @@ fn a_string_that_doubles_for_ever_ends_in_memory_error() {
 fn ctrl_c_names_the_function_and_the_line_that_computed() {
     let calls = "fn inner() {\n  let x = 0;\n  while x < 100000000000 { x += 1; }\n}\n\
                  fn outer() {\n  inner();\n}\nprint(\"ready\");\nouter();";
-    let text = stderr(&interrupted(&["--engine", "grain", "-e", calls]));
-    for line in ["line 9, in <module>", "line 6, in outer", "line 3, in inner"] {
-        assert!(text.contains(line), "{text}");
+    for engine in ["grain", "ast"] {
+        let output = interrupted(&["--engine", engine, "-e", calls]);
+        let text = stderr(&output);
+        for line in ["line 9, in <module>", "line 6, in outer", "line 3, in inner"] {
+            assert!(text.contains(line), "{engine}: {text}");
+        }
+        assert_eq!(text.matches("  File ").count(), 3, "{engine}: {text}");
     }
-    assert_eq!(text.matches("  File ").count(), 3, "{text}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::modules::ModuleNames;
 use super::native::NativeModule;
 use super::realm::{self, Realm};
 use super::variables::{Unsent, synchronise, to_shared};
-use super::{builtins, native, pointer, statements, tokens};
+use super::{builtins, interruption, native, pointer, statements, tokens};
 use crate::runtime::sync::{Arc, Ordering};
 use crate::runtime::tick;
 
@@ -84,6 +84,7 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
             synchronise();
             None
         }
+        Err(interrupt) if !interruption::is_due(interrupt) => None,
         Err(interrupt) => Some(stop_token(interrupt)),
     });
     engine.on_missing_function(|name, args, is_method, context| {
@@ -216,6 +217,7 @@ fn set_variables(
     let realm = Arc::downgrade(realm);
     let names = Arc::clone(names);
     engine.on_var(move |name, index, context| {
+        interruption::raise_postponed()?;
         // The realm outlives everything that runs in it; a look-up for a local variable must cost nothing.
         if index > 0 && !any_self_captured.load(Ordering::Relaxed) {
             return Ok(None);

@@ -1,12 +1,54 @@
-//! The calls that a computation was in when Ctrl-C or another interrupt ended it.
+//! Ctrl-C in the middle of a computation, and the calls that it came in.
 //!
-//! Rhai's safepoint can only end a run, and such an error passes through all calls without noting them. The bytecode
-//! machine, however, notes the address at which each frame stopped, whatever the error is.
+//! Rhai's safepoint can only end a run, and such an error passes through all calls without noting them. So:
+//!
+//! - The tree walker asks the resolver for every variable, and from there an ordinary error can be raised. The
+//!   safepoint leaves Ctrl-C pending for a few of its ticks and the resolver raises it. Only a loop without any
+//!   variable is ended at the safepoint.
+//! - The bytecode machine notes the address at which each frame stopped, whatever the error is.
+
+use std::cell::Cell;
 
 use rhai::grain::{Program, Vm};
 use rhai::{AST, EvalAltResult, Position};
 
-use super::exception::{Exception, Frame, Traceback, shown_name};
+use super::exception::{Exception, Frame, Outcome, Traceback, interrupted, shown_name};
+use crate::runtime::{Interrupt, postpone_interrupt, take_keyboard_interrupt};
+
+/// How many ticks Ctrl-C is left pending for.
+const MOST_POSTPONED: u32 = 100;
+
+thread_local! {
+    /// For how many ticks Ctrl-C has been pending, 0 if it is not.
+    static POSTPONED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// To be asked at a safepoint: true if the interrupt is to be raised there, false if it stays pending.
+pub(super) fn is_due(interrupt: Interrupt) -> bool {
+    let postponed = POSTPONED.get();
+    if interrupt == Interrupt::KeyboardInterrupt && postponed < MOST_POSTPONED && postpone_interrupt() {
+        POSTPONED.set(postponed + 1);
+        return false;
+    }
+    POSTPONED.set(0);
+    true
+}
+
+/// To be called where an ordinary error can be raised: raises a Ctrl-C that was left pending.
+///
+/// # Errors
+/// KeyboardInterrupt.
+#[inline]
+pub(super) fn raise_postponed() -> Outcome<()> {
+    if POSTPONED.get() == 0 { Ok(()) } else { raise_now() }
+}
+
+#[cold]
+fn raise_now() -> Outcome<()> {
+    POSTPONED.set(0);
+    // A wait may have raised it meanwhile.
+    if take_keyboard_interrupt() { Err(interrupted(Interrupt::KeyboardInterrupt)) } else { Ok(()) }
+}
 
 /// Gives an exception that ended a run of `program` the calls that the machine was in.
 pub(super) fn note_calls(error: &EvalAltResult, vm: &Vm, program: &Program, ast: &AST) {

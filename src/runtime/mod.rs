@@ -34,4 +34,6 @@ pub use site::{Label, Site};
 pub use sleepers::Sleepers;
 pub(crate) use spin::Spin;
 pub use thread::{Attention, Thread, ThreadId, ThreadState, ThreadTimes, current, current_id};
-pub use tick::{forget_large_block, note_large_block, stack_is_low, tick};
+pub use tick::{
+    forget_large_block, note_large_block, postpone_interrupt, stack_is_low, take_keyboard_interrupt, tick,
+};

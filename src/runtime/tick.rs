@@ -51,6 +51,23 @@ pub fn stack_is_low() -> bool {
     stack::pointer() <= stack::limit()
 }
 
+/// Leaves a KeyboardInterrupt that [`tick`] has just reported pending after all: the next tick or wait reports it
+/// again. False outside a script thread.
+pub fn postpone_interrupt() -> bool {
+    with_running(|running| running.map(|running| running.thread.ask(Attention::KEYBOARD_INTERRUPT)).is_some())
+}
+
+/// Was a KeyboardInterrupt pending for the calling thread? It is thereby delivered.
+pub fn take_keyboard_interrupt() -> bool {
+    with_running(|running| {
+        let Some(running) = running.filter(|r| r.thread.has(Attention::KEYBOARD_INTERRUPT)) else {
+            return false;
+        };
+        running.thread.clear(Attention::KEYBOARD_INTERRUPT);
+        true
+    })
+}
+
 #[cold]
 #[inline(never)]
 fn look_up(running: &Running) -> Result<(), Interrupt> {
