@@ -619,27 +619,17 @@ impl NativeModule {
         self
     }
 
-    /// Defines the exception classes of the module: a constructor and the class as a value, for each.
+    /// Defines the exception classes of the module: a constructor and the class as a value, for each. They are
+    /// there unqualified too, but for those that share their name with a builtin class, as `TimeoutError` does.
     pub fn exceptions(&mut self) -> &mut Self {
         let own = self.name;
         for class in super::exception::CLASSES.iter().filter(|class| class.module == own) {
-            let make = move |args: Vec<Dynamic>| -> Outcome<Dynamic> {
-                Ok(Dynamic::from(Exception::from_args(class, args)))
-            };
-            define_qualified(&mut self.module, class.name, "exception(*args)", move |_, call| {
-                make(call.rest(0))
-            });
-            let value = Dynamic::from(super::types::Type::Exception(class));
-            self.set_constant(class.name, value.clone());
-            // `TimeoutError` is the builtin class, also where multiprocessing has another one of that name.
-            if Class::in_module("builtins", class.name).is_none() {
-                define(&mut self.builtins, class.name, None, "exception(*args)", move |_, call| {
-                    make(call.rest(0))
-                });
-                self.builtins.set_var(class.name, value);
+            self.exception(class);
+            if own == "builtins" || Class::in_module("builtins", class.name).is_none() {
+                define(&mut self.builtins, class.name, None, CONSTRUCTOR, construct(class));
+                self.builtins.set_var(class.name, Dynamic::from(super::types::Type::Exception(class)));
                 self.unqualified.push(class.name);
             }
-            self.names.push(class.name);
         }
         self
     }
@@ -649,12 +639,23 @@ impl NativeModule {
     pub fn exceptions_of(&mut self, module: &str, names: Option<&[&str]>) -> &mut Self {
         let is_wanted = |name: &str| names.is_none_or(|names| names.contains(&name));
         for class in super::exception::CLASSES.iter().filter(|c| c.module == module && is_wanted(c.name)) {
-            define_qualified(&mut self.module, class.name, "exception(*args)", move |_, call| {
-                Ok(Dynamic::from(Exception::from_args(class, call.rest(0))))
-            });
-            self.set_constant(class.name, Dynamic::from(super::types::Type::Exception(class)));
-            self.names.push(class.name);
+            self.exception(class);
         }
         self
     }
+
+    fn exception(&mut self, class: &'static Class) {
+        define_qualified(&mut self.module, class.name, CONSTRUCTOR, construct(class));
+        // What `from module import Class` makes of `Class()`.
+        let qualified = format!("{}.{}", self.name, class.name);
+        define(&mut self.builtins, &qualified, None, CONSTRUCTOR, construct(class));
+        self.set_constant(class.name, Dynamic::from(super::types::Type::Exception(class)));
+        self.names.push(class.name);
+    }
+}
+
+const CONSTRUCTOR: &str = "exception(*args)";
+
+fn construct(class: &'static Class) -> impl Fn(Option<&Dynamic>, &mut Call) -> Outcome<Dynamic> {
+    move |_, call| Ok(Dynamic::from(Exception::from_args(class, call.rest(0))))
 }
