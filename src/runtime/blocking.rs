@@ -11,9 +11,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::io::Errno;
-use rustix::thread::ClockId;
-use rustix::thread::futex::{self, WaitFlags, WaitvFlags};
 
 use super::deadlock;
 use super::site::Site;
@@ -22,6 +19,7 @@ use super::spin::Spin;
 use super::sync::{Arc, AtomicU8, AtomicU32, Condvar, Mutex, Ordering};
 use super::thread::{Running, Thread, ThreadState, with_running};
 use super::tick::{count_ticks, serve_interrupt, take_interrupt};
+use super::words::{LOOK_AGAIN, sleep_on_word, spin_on_word, wait_for_words, wake_word, watch_word};
 
 /// Why a wait or a computation ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,6 +255,11 @@ struct ParkState {
 }
 
 impl Parker {
+    /// The word on which the thread is about to sleep in futex_waitv(2), or nothing when it no longer does.
+    pub(super) fn set_word(&self, word: Option<Arc<AtomicU32>>) {
+        self.lock.lock().on_word = word;
+    }
+
     /// Makes the thread look at its wake-up conditions again.
     pub(super) fn unpark(&self) {
         let state = self.lock.lock();
@@ -510,132 +513,6 @@ fn poll_bell(
     let woken = if bell.is_ready() { Ok(Woken::Notified) } else { poll(PollFlags::IN) };
     bell.disarm();
     woken
-}
-
-/// A short spin until `word` is no longer `seen`; false if it still is.
-#[inline(never)]
-fn spin_on_word(word: &AtomicU32, seen: u32) -> bool {
-    let mut spin = Spin::new();
-    while word.load(Ordering::Acquire) == seen && spin.once() {}
-    spin.paid();
-    word.load(Ordering::Acquire) != seen
-}
-
-/// [`spin_on_word`], and those who change the word know of it.
-fn watch_word(word: &AtomicU32, seen: u32, sleepers: &Sleepers) -> bool {
-    let mut spin = Spin::new();
-    let mut is_watching = false;
-    while word.load(Ordering::Acquire) == seen && spin.once() {
-        if !is_watching {
-            sleepers.watch(Spin::LIMIT);
-            is_watching = true;
-        }
-    }
-    if is_watching {
-        sleepers.watch_no_more();
-    }
-    spin.paid();
-    word.load(Ordering::SeqCst) != seen
-}
-
-/// The longest sleep on a word that processes share.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// The same where the system cannot wait for two words at once (before Linux 5.16), so that Ctrl-C has to wait.
-const LOOK_OFTEN: Duration = Duration::from_millis(50);
-
-#[inline(never)]
-fn sleep_on_word(
-    running: &Running,
-    word: &AtomicU32,
-    seen: u32,
-    deadline: Option<Instant>,
-    stuck: bool,
-) -> Result<Woken, Interrupt> {
-    let thread = &*running.thread;
-    let own = Arc::new(AtomicU32::new(0));
-    thread.parker.lock.lock().on_word = Some(Arc::clone(&own));
-    let result = match take_interrupt(running) {
-        Err(interrupt) => Err(interrupt),
-        Ok(()) => {
-            let woken = if stuck {
-                sleep_on_word_stuck(thread, word, seen, &own)
-            } else {
-                wait_for_words(word, seen, Some(&own), deadline, LOOK_AGAIN)
-            };
-            take_interrupt(running).map(|()| woken)
-        }
-    };
-    thread.parker.lock.lock().on_word = None;
-    result
-}
-
-/// Sleeps on a word that, as things stand, only a thread of this process would change, and looks whether any can.
-fn sleep_on_word_stuck(thread: &Thread, word: &AtomicU32, seen: u32, own: &AtomicU32) -> Woken {
-    let runtime = thread.runtime();
-    let mut suspicious = runtime.count_runnable(-1) == 0;
-    let mut suspicion = None;
-    let until = Instant::now() + LOOK_AGAIN;
-    while Instant::now() < until
-        && word.load(Ordering::Acquire) == seen
-        && own.load(Ordering::Acquire) == 0
-        && !thread.needs_attention()
-    {
-        suspicious = (suspicious || runtime.runnable() == 0) && deadlock::examine(runtime, &mut suspicion);
-        if !thread.needs_attention() {
-            wait_for_words(word, seen, Some(own), None, deadlock::GRACE);
-        }
-    }
-    runtime.count_runnable(1);
-    Woken::Notified
-}
-
-/// Sleeps while `word` is `seen` and `own` is 0, until the deadline or until it is time to look again.
-fn wait_for_words(
-    word: &AtomicU32,
-    seen: u32,
-    own: Option<&AtomicU32>,
-    deadline: Option<Instant>,
-    look_again: Duration,
-) -> Woken {
-    let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-    let until = |longest: Duration| {
-        let left = deadline.map_or(longest, |d| d.saturating_duration_since(Instant::now()).min(longest));
-        Timespec::try_from(left).ok()
-    };
-    // SAFETY: a private word of this process and one in shared memory, both alive for as long as the call.
-    let shared = WaitFlags::SIZE_U32;
-    let mut waits = [futex_wait(word, seen, shared), futex_wait(word, seen, shared)];
-    let count = match own {
-        Some(own) => {
-            waits[1] = futex_wait(own, 0, shared | WaitFlags::PRIVATE);
-            2
-        }
-        None => 1,
-    };
-    let longest = until(look_again).map(|left| monotonic_now() + left);
-    let slept = futex::waitv(&waits[..count], WaitvFlags::empty(), longest.as_ref(), ClockId::Monotonic);
-    if slept == Err(Errno::NOSYS) {
-        let _ = futex::wait(word, futex::Flags::empty(), seen, until(LOOK_OFTEN).as_ref());
-    }
-    if word.load(Ordering::Acquire) == seen && is_over() { Woken::TimedOut } else { Woken::Notified }
-}
-
-fn monotonic_now() -> Timespec {
-    rustix::time::clock_gettime(rustix::time::ClockId::Monotonic)
-}
-
-fn futex_wait(word: &AtomicU32, value: u32, flags: WaitFlags) -> futex::Wait {
-    let mut wait = futex::Wait::new();
-    wait.val = u64::from(value);
-    wait.uaddr = futex::WaitPtr::new(word.as_ptr().cast());
-    wait.flags = flags;
-    wait
-}
-
-/// Wakes up to `waiters` threads, of any process, that wait for `word` to change.
-pub fn wake_word(word: &AtomicU32, waiters: u32) {
-    // It fails for addresses that are no words only.
-    let _ = futex::wake(word, futex::Flags::empty(), waiters.min(i32::MAX as u32));
 }
 
 fn poll_once(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Woken {

@@ -19,11 +19,11 @@ mod stack;
 pub mod sync;
 mod thread;
 mod tick;
+mod words;
 mod worker;
 
 pub use blocking::{
     Bell, Interrupt, Reason, Resource, Until, Waiter, Woken, block, block_since, detached, sleep_for,
-    wake_word,
 };
 pub use deadlock::OnDeadlock;
 pub use fork::interrupt_deaf;
@@ -37,3 +37,4 @@ pub use thread::{Attention, Thread, ThreadId, ThreadState, ThreadTimes, current,
 pub use tick::{
     forget_large_block, note_large_block, postpone_interrupt, stack_is_low, take_keyboard_interrupt, tick,
 };
+pub use words::wake_word;

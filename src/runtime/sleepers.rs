@@ -10,8 +10,8 @@
 
 use std::time::Duration;
 
-use super::blocking::wake_word;
 use super::sync::{AtomicU32, AtomicU64, Ordering};
+use super::words::wake_word;
 
 /// Who sleeps on a word. All zero is nobody.
 #[repr(C)]
