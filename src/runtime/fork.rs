@@ -67,6 +67,8 @@ impl Runtime {
                 other.ask(Attention::REST);
             }
         }
+        // Whoever wakes up in the very moment of the fork holds locks that nobody in the child would release.
+        self.gil().pause_clock();
         let patience = Instant::now() + PATIENCE;
         let mut quiet = 0;
         // Twice in a row: one look may fall between two sleeps of a thread that is waking up.
@@ -75,6 +77,7 @@ impl Runtime {
             std::thread::yield_now();
         }
         let result = f();
+        self.gil().resume_clock();
         self.rest.end();
         result
     }

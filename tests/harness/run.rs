@@ -31,7 +31,16 @@ pub fn run(script: &Path, gil: &str, engine: &str, args: &[String], limit: Durat
     ));
     std::fs::create_dir_all(&folder).expect("a temporary folder");
     let began = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_onelock"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_onelock"));
+    // SAFETY: signal(2) may be called between fork and exec.
+    unsafe {
+        // Whoever runs the tests in the background ignores Ctrl-C, and so would the script.
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        });
+    }
+    let mut child = command
         .args(["--gil", gil, "--engine", engine])
         .arg(script)
         .args(args)

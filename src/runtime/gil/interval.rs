@@ -35,6 +35,8 @@ struct State {
     last_switch: Instant,
     /// Those who wait, the longest-waiting first.
     queue: VecDeque<Waiting>,
+    /// Nobody keeps time.
+    is_paused: bool,
     counters: GilCounters,
 }
 
@@ -130,6 +132,22 @@ impl IntervalLock {
         }
     }
 
+    /// No waiter keeps time until [`IntervalLock::resume_clock`], so that none wakes up of itself.
+    pub(super) fn pause_clock(&self) {
+        let mut state = self.state.lock();
+        state.is_paused = true;
+        state.queue.iter().filter(|waiter| waiter.keeps_time).for_each(wake);
+    }
+
+    /// Ends what [`IntervalLock::pause_clock`] began.
+    pub(super) fn resume_clock(&self) {
+        let mut state = self.state.lock();
+        state.is_paused = false;
+        if let Some(first) = state.queue.front() {
+            wake(first);
+        }
+    }
+
     /// Has every waiter look whether it may leave.
     pub(super) fn recheck(&self) {
         self.state.lock().queue.iter().for_each(wake);
@@ -156,7 +174,7 @@ impl IntervalLock {
             if may_leave && thread.is_dismissed() {
                 break false;
             }
-            if at > 0 {
+            if at > 0 || state.is_paused {
                 state.queue[at].keeps_time = false;
                 thread.turn.wait(state);
                 continue;
@@ -216,6 +234,7 @@ impl State {
             last_holder: None,
             last_switch: Instant::now(),
             queue: VecDeque::new(),
+            is_paused: false,
             counters: GilCounters::default(),
         }
     }

@@ -137,6 +137,21 @@ impl Gil {
         self.switch_interval_ns.store((interval.as_nanos() as u64).max(1), Ordering::Relaxed);
     }
 
+    /// No thread that waits for the lock wakes up of itself until [`Gil::resume_clock`]. For the holder, who keeps
+    /// the lock meanwhile.
+    pub(super) fn pause_clock(&self) {
+        if let Lock::Interval(lock) = &self.lock {
+            lock.pause_clock();
+        }
+    }
+
+    /// Ends what [`Gil::pause_clock`] began.
+    pub(super) fn resume_clock(&self) {
+        if let Lock::Interval(lock) = &self.lock {
+            lock.resume_clock();
+        }
+    }
+
     /// In a forked child: nobody waits for the lock, and `only`, the one thread, holds it.
     pub(super) fn after_fork(&self, only: &Thread) {
         match &self.lock {
