@@ -11,8 +11,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts a script in a process group of its own.
 fn start(code: &str) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_onelock"))
-        .args(["-e", code])
+    spawn(Command::new(env!("CARGO_BIN_EXE_onelock")).args(["-e", code]))
+}
+
+/// The same under a limit of the shell's `ulimit`.
+fn start_limited(limit: &str, code: &str) -> Child {
+    let shell = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+    spawn(Command::new("sh").args(["-c", &shell, env!("CARGO_BIN_EXE_onelock"), "-e", code]))
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -210,14 +219,7 @@ fn out_of_descriptors_is_an_oserror() {
         assert_eq(p.exitcode, 3);
         print("ready");
     "#;
-    let mut child = Command::new("sh")
-        .args(["-c", "ulimit -n 20; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_onelock"), "-e", code])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .expect("the program starts");
+    let mut child = start_limited("-n 20", code);
     let id = child.id();
     read_until(&mut child, "ready");
     assert_eq!(output(child), (Some(0), String::new()));
@@ -298,14 +300,7 @@ fn a_limit_on_files_is_an_oserror() {
         }
         print("ready");
     "#;
-    let mut child = Command::new("sh")
-        .args(["-c", "ulimit -f 100; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_onelock"), "-e", code])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .expect("the program starts");
+    let mut child = start_limited("-f 100", code);
     read_until(&mut child, "ready");
     assert_eq!(output(child), (Some(0), String::new()));
 }
