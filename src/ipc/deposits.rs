@@ -8,11 +8,11 @@
 use std::collections::HashMap;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect,
@@ -141,7 +141,7 @@ impl Office {
 
     /// A visitor who goes away without what he came for sees the end of the connection.
     fn answer(&self, visitor: BorrowedFd<'_>) -> Result<(), Errno> {
-        if socket_peercred(visitor)?.uid != rustix::process::getuid() {
+        if peer_uid(visitor)? != rustix::process::getuid().as_raw() {
             return Ok(());
         }
         set_patience(visitor)?;
@@ -154,6 +154,19 @@ impl Office {
         let fds = [fd.as_fd()];
         ancillary.push(SendAncillaryMessage::ScmRights(&fds));
         sendmsg(visitor, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+    }
+}
+
+/// The user at the other end of a Unix socket. rustix's `socket_peercred` also takes the process, which has no
+/// number here (0) if it lives outside the PID namespace, for one that has.
+fn peer_uid(socket: BorrowedFd<'_>) -> Result<libc::uid_t, Errno> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut size = size_of::<libc::ucred>() as libc::socklen_t;
+    let (fd, place) = (socket.as_raw_fd(), (&raw mut peer).cast());
+    // SAFETY: the system writes at most `size` bytes to `peer`, which is as large and takes any bytes.
+    match unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, place, &mut size) } {
+        0 => Ok(peer.uid),
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
     }
 }
 

@@ -3,9 +3,7 @@
 use std::io;
 
 use rhai::Dynamic;
-use rustix::process::{
-    Pid, getegid, geteuid, getgid, getpgid, getpgrp, getsid, getuid, nice, setpgid, setsid,
-};
+use rustix::process::{Pid, getegid, geteuid, getgid, getuid, nice, setpgid, setsid};
 
 use crate::language::exception::{Outcome, raise, raise_io};
 use crate::language::native::{Call, NativeModule};
@@ -29,8 +27,29 @@ fn process(call: &mut Call, index: usize) -> Outcome<Option<Pid>> {
     }
 }
 
-fn shown(pid: Pid) -> Dynamic {
-    i64::from(pid.as_raw_nonzero().get()).into()
+/// The process group of a process, of this one if the number is 0. The group is 0 where its leader is outside the
+/// PID namespace, see pid_namespaces(7); rustix, which takes every group for a process in sight, panics there.
+///
+/// # Errors
+///
+/// ESRCH: there is no such process.
+pub(super) fn process_group(pid: libc::pid_t) -> io::Result<libc::pid_t> {
+    // SAFETY: getpgid(2) takes any number, and touches no memory.
+    group_or_error(unsafe { libc::getpgid(pid) })
+}
+
+/// The session of a process, as [`process_group`] tells the group.
+fn session(pid: libc::pid_t) -> io::Result<libc::pid_t> {
+    // SAFETY: getsid(2) takes any number, and touches no memory.
+    group_or_error(unsafe { libc::getsid(pid) })
+}
+
+fn group_or_error(answer: libc::pid_t) -> io::Result<libc::pid_t> {
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}
+
+fn shown(number: libc::pid_t) -> Dynamic {
+    i64::from(number).into()
 }
 
 fn send(call: &Call, pid: i32, signal: i32) -> Outcome<Dynamic> {
@@ -64,16 +83,18 @@ pub(super) fn register(module: &mut NativeModule) {
             }
         })
         .function("getpgid(pid)", "The process group of a process; 0 is this one.", |call| {
-            Ok(shown(getpgid(process(call, 0)?).map_err(system_error)?))
+            Ok(shown(process_group(number(call, 0)?).map_err(system_error)?))
         })
-        .function("getpgrp()", "The process group of this process.", |_| Ok(shown(getpgrp())))
+        .function("getpgrp()", "The process group of this process.", |_| {
+            Ok(shown(process_group(0).map_err(system_error)?))
+        })
         .function("setpgid(pid, pgrp)", "Puts a process into a process group.", |call| {
             let (pid, group) = (process(call, 0)?, process(call, 1)?);
             setpgid(pid, group).map_err(system_error)?;
             Ok(Dynamic::UNIT)
         })
         .function("getsid(pid)", "The session of a process; 0 is this one.", |call| {
-            Ok(shown(getsid(process(call, 0)?).map_err(system_error)?))
+            Ok(shown(session(number(call, 0)?).map_err(system_error)?))
         })
         .function("setsid()", "Begins a session.", |_| {
             setsid().map_err(system_error)?;

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use rhai::Dynamic;
 use rustix::event::epoll;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, getpgid, getpgrp, pidfd_open, waitpid};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
 
 use crate::language::exception::{Outcome, interrupted, raise, raise_io};
 use crate::language::native::{Call, NativeModule};
 use crate::modules::multiprocessing::is_hidden;
+use crate::modules::os::signalling::process_group;
 use crate::runtime::{Reason, Until, block};
 
 /// After so long a wait for any child looks again: another thread may have started one meanwhile.
@@ -40,11 +41,11 @@ pub(super) fn register(module: &mut NativeModule) {
                 let (pid, options) = (call.int(0)?, call.int(1)?);
                 let whom = match i32::try_from(pid) {
                     Ok(-1) => Whom::Any,
-                    Ok(0) => Whom::Group(getpgrp()),
+                    Ok(0) => Whom::Group(process_group(0).map_err(|error| raise_io(&error, None))?),
                     Ok(i32::MIN) | Err(_) => return Err(no_child()),
                     Ok(pid) => match (Pid::from_raw(pid.abs()), pid > 0) {
                         (Some(pid), true) => Whom::One(pid),
-                        (Some(group), false) => Whom::Group(group),
+                        (Some(group), false) => Whom::Group(group.as_raw_nonzero().get()),
                         (None, _) => return Err(no_child()),
                     },
                 };
@@ -109,7 +110,7 @@ fn shown(ended: Option<(Pid, WaitStatus)>) -> Dynamic {
 #[derive(Clone, Copy)]
 enum Whom {
     One(Pid),
-    Group(Pid),
+    Group(libc::pid_t),
     Any,
 }
 
@@ -126,7 +127,8 @@ fn wait_for(whom: Whom, options: WaitOptions, call: &Call) -> Outcome<Option<(Pi
         let children = match whom {
             Whom::One(pid) => vec![pid],
             Whom::Group(group) => {
-                children(&hidden).into_iter().filter(|pid| getpgid(Some(*pid)) == Ok(group)).collect()
+                let is_in = |pid: &Pid| process_group(pid.as_raw_nonzero().get()).ok() == Some(group);
+                children(&hidden).into_iter().filter(is_in).collect()
             }
             Whom::Any => children(&hidden),
         };
