@@ -25,6 +25,7 @@ impl FutureHandle {
 
 impl Handle for FutureHandle {
     const NAME: &'static str = "Future";
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -22,6 +22,7 @@ impl ExecutorHandle for ProcessExecutor {
 
 impl Handle for ProcessExecutor {
     const NAME: &'static str = "ProcessPoolExecutor";
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

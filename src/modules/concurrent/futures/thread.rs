@@ -23,6 +23,7 @@ impl ExecutorHandle for ThreadExecutor {
 
 impl Handle for ThreadExecutor {
     const NAME: &'static str = "ThreadPoolExecutor";
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

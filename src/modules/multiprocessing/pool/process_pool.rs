@@ -23,6 +23,7 @@ impl PoolHandle for ProcessPoolHandle {
 
 impl Handle for ProcessPoolHandle {
     const NAME: &'static str = "Pool";
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

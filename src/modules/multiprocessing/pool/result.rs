@@ -332,6 +332,7 @@ pub struct ResultHandle(pub Arc<AsyncResult>);
 
 impl Handle for ResultHandle {
     const NAME: &'static str = "ApplyResult";
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -21,6 +21,7 @@ impl PoolHandle for ThreadPoolHandle {
 
 impl Handle for ThreadPoolHandle {
     const NAME: &'static str = "ThreadPool";
+    const IS_COMMON: bool = true;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize
