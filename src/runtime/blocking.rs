@@ -435,14 +435,14 @@ fn sleep(
             suspicious = deadlock::examine(thread.runtime(), &mut suspicion);
             park = thread.parker.lock.lock();
             if suspicious && !waiter.is_notified() && !thread.needs_attention() {
-                thread.parker.wake.wait_for(&mut park, deadlock::GRACE);
+                thread.parker.wake.wait_until(&mut park, Instant::now() + deadlock::GRACE);
             }
             continue;
         }
         match deadline {
             None => thread.parker.wake.wait(&mut park),
             Some(deadline) => {
-                if thread.parker.wake.wait_until(&mut park, deadline).timed_out() && !waiter.is_notified() {
+                if thread.parker.wake.wait_until(&mut park, deadline) && !waiter.is_notified() {
                     break Ok(Woken::TimedOut);
                 }
             }
@@ -555,7 +555,7 @@ fn block_foreign(until: &Until<'_>, deadline: Option<Instant>) -> Woken {
         match deadline {
             None => waiter.parker.wake.wait(&mut park),
             Some(deadline) => {
-                if waiter.parker.wake.wait_until(&mut park, deadline).timed_out() {
+                if waiter.parker.wake.wait_until(&mut park, deadline) {
                     return if waiter.is_notified() { Woken::Notified } else { Woken::TimedOut };
                 }
             }

@@ -5,6 +5,7 @@
 //! primitive is a [`Monitor`], which is a state and the queues of those who wait for it.
 
 mod blocking;
+mod condvar;
 mod deadlock;
 mod fork;
 mod gil;

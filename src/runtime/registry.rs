@@ -368,7 +368,6 @@ type Begun = Monitor<(bool, WaitQueue)>;
 #[inline(never)]
 fn begin(thread: &Arc<Thread>, begun: Arc<Begun>) {
     thread::attach(thread);
-    thread::prepare_to_sleep(thread);
     thread.runtime().gil().acquire(thread, false);
     let mut begun = begun.enter();
     begun.0 = true;

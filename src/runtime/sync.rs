@@ -9,5 +9,6 @@ pub use std::sync::atomic::{
     Ordering,
 };
 
+pub use super::condvar::Condvar;
 pub use crossbeam_utils::CachePadded;
-pub use parking_lot::{Condvar, Mutex, MutexGuard, ReentrantMutex, RwLock};
+pub use parking_lot::{Mutex, MutexGuard, ReentrantMutex, RwLock};

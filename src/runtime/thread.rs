@@ -360,14 +360,6 @@ pub(super) fn attach(thread: &Arc<Thread>) {
     KEEP.with_borrow_mut(|keep| *keep = Some(running));
 }
 
-/// Has what a first sleep prepares prepared now, while little of the stack is in use: what is touched of it stays
-/// in memory for as long as the thread sleeps.
-#[inline(never)]
-pub(super) fn prepare_to_sleep(thread: &Thread) {
-    let mutex = Mutex::new(());
-    thread.turn.wait_until(&mut mutex.lock(), Instant::now());
-}
-
 /// The opposite of [`attach`].
 pub(super) fn detach() {
     RUNNING.set(std::ptr::null());
