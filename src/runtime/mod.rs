@@ -15,6 +15,7 @@ mod registry;
 mod signals;
 mod site;
 mod sleepers;
+mod spawn;
 mod spin;
 mod stack;
 pub mod sync;

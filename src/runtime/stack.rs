@@ -4,6 +4,7 @@
 //! must get an exception before the stack is used up, whatever its size, so the safepoint looks at the stack
 //! pointer.
 
+use std::cell::Cell;
 use std::mem::MaybeUninit;
 
 /// What must be left for the deepest native function that a safepoint may be followed by.
@@ -16,16 +17,34 @@ pub(super) fn pointer() -> usize {
     std::ptr::from_ref(&here) as usize
 }
 
+/// The part of a stack above the first function: what the system keeps of the thread, with the thread locals, and
+/// the guard page at the other end.
+const TAKEN: usize = 16 << 10;
+/// From this size on it does not matter how large that is exactly.
+const LARGE: usize = 256 << 10;
+
 thread_local! {
-    static LIMIT: usize = find_limit();
+    static LIMIT: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 /// The lowest address that the calling thread's stack may come down to; 0 if that is not known.
 pub(super) fn limit() -> usize {
-    LIMIT.with(|limit| *limit)
+    LIMIT.get().unwrap_or_else(|| {
+        let limit = find_limit();
+        LIMIT.set(Some(limit));
+        limit
+    })
 }
 
-fn find_limit() -> usize {
+/// The calling thread's stack of `size` bytes begins here. So the system need not be asked for its bounds, which
+/// takes it some memory and several calls.
+pub(super) fn begins_here(size: usize) {
+    if size >= LARGE {
+        LIMIT.set(Some(pointer() - (size - TAKEN) + RESERVE.min(size / 4)));
+    }
+}
+
+pub(super) fn find_limit() -> usize {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let (mut lowest, mut size) = (std::ptr::null_mut(), 0);
     // SAFETY: pthread_getattr_np fills the attributes of the calling thread, or fails, and then they are not

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::spawn::spawn;
 use super::spin::Spin;
 use super::sync::Mutex;
 
@@ -42,11 +43,7 @@ pub(super) fn run(job: Job, stack_size: usize) -> io::Result<()> {
             Err(unsent) => unsent.into_inner(),
         },
     };
-    std::thread::Builder::new()
-        .name("script".into())
-        .stack_size(stack_size)
-        .spawn(move || serve(job, stack_size))?;
-    Ok(())
+    spawn(move || serve(job, stack_size), stack_size)
 }
 
 /// In a forked child: the parked threads are not there.

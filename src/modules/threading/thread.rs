@@ -27,12 +27,15 @@ pub(super) enum Body {
     Native(Box<dyn FnOnce() -> Outcome<Dynamic> + Send + Sync>),
 }
 
+type Attributes = HashMap<ImmutableString, Dynamic>;
+
 struct Object {
     class: &'static str,
     record: Arc<runtime::Thread>,
     realm: std::sync::Weak<Realm>,
     body: Nested<Mutex<Option<Box<Body>>>>,
-    attributes: Nested<Mutex<HashMap<ImmutableString, Dynamic>>>,
+    /// Most threads have none.
+    attributes: Nested<Mutex<Option<Box<Attributes>>>>,
     finished: Mutex<Option<Arc<Event>>>,
     /// For a process of `multiprocessing.dummy`: the thread that made it, which counts as its parent.
     parent: Option<ThreadId>,
@@ -158,12 +161,14 @@ impl ThreadHandle {
     }
 
     pub(super) fn set_attribute(&self, name: &str, value: Dynamic) {
-        let old = self.0.attributes.lock().insert(name.into(), variables::to_shared(value));
+        let value = variables::to_shared(value);
+        let old = self.0.attributes.lock().get_or_insert_default().insert(name.into(), value);
         drop(old);
     }
 
     fn attribute(&self, name: &str) -> Option<Dynamic> {
-        self.0.attributes.lock().get(name).cloned().map(variables::to_local)
+        let value = self.0.attributes.lock().as_ref().and_then(|own| own.get(name).cloned());
+        value.map(variables::to_local)
     }
 
     pub(super) fn set_finished(&self, finished: Arc<Event>) {
