@@ -5,7 +5,7 @@ use rhai::{Dynamic, ImmutableString, Map};
 
 use super::disposal::Nested;
 use super::exception::{Outcome, raise};
-use super::identity::{Handle, identity};
+use super::identity::{Handle, Rank, identity};
 use super::nesting::Level;
 use super::value;
 use super::variables::{synchronise, to_local, to_shared};
@@ -68,7 +68,7 @@ pub struct Dict(Arc<Nested<Mutex<Entries>>>);
 
 impl Handle for Dict {
     const NAME: &'static str = "dict";
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::First;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -39,12 +39,16 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
     let mut names = ModuleNames::default();
     let mut natives = NativeModules::new();
     let mut all_builtins = Module::new();
+    let mut second = Module::new();
     let mut packages: Vec<(&'static str, Module)> = Vec::new();
     for module in modules {
         names.add(&module);
-        for (path, name) in module.common_types {
+        for (path, name) in module.first_types {
             // Where rhai looks first.
             engine.register_type_with_name_raw(path, name);
+        }
+        for (path, name) in module.second_types {
+            second.set_custom_type_raw(path, name);
         }
         all_builtins.combine(module.builtins);
         for (path, name) in module.types {
@@ -56,7 +60,7 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
     for name in PLAIN_TYPES {
         // As it is, but found at once: rhai looks for the name of every call's result, module after module.
         let shown = engine.map_type_name(name).to_string();
-        engine.register_type_with_name_raw(name, shown);
+        second.set_custom_type_raw(name, shown);
     }
     let (inner, mut roots): (Vec<_>, Vec<_>) = packages.into_iter().partition(|(name, _)| name.contains('.'));
     for (name, module) in inner {
@@ -72,6 +76,7 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
     }
     let all_builtins: Shared<Module> = all_builtins.into();
     engine.register_global_module(all_builtins.clone());
+    engine.register_global_module(second.into());
 
     let names = Arc::new(names);
     realm.set_modules(Arc::clone(&names));

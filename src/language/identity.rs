@@ -10,14 +10,25 @@ use super::exception::Outcome;
 use crate::runtime::Site;
 use crate::runtime::sync::{Arc, AtomicU64, Ordering, RwLock};
 
+/// How often scripts call a class's methods. Rhai looks for the name of the receiver's class twice in every call of
+/// a method: from the smallest in a few names, among those of one rank after those of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// All the time, and between threads: every further class in this rank delays the calls of all.
+    First,
+    /// All the time, but each call takes a while itself: between processes, or with a task behind it.
+    Second,
+    /// Now and then.
+    Rare,
+}
+
 /// A reference to an object that scripts share by handing it around: a lock, a queue, a thread, a list.
 pub trait Handle: Variant + Clone {
     /// The class's name as scripts see it.
     const NAME: &'static str;
 
-    /// Is it one of the few whose methods scripts call all the time? Rhai looks for the name of the receiver's
-    /// class twice in every call of a method, and these it finds among few.
-    const IS_COMMON: bool = false;
+    /// How soon rhai finds the class's name.
+    const RANK: Rank = Rank::Rare;
 
     /// The address that tells the object from others.
     fn identity(&self) -> usize;

@@ -6,7 +6,7 @@ use rhai::Dynamic;
 
 use super::disposal::Nested;
 use super::exception::{Outcome, raise};
-use super::identity::Handle;
+use super::identity::{Handle, Rank};
 use super::value;
 use super::variables::{synchronise, to_local, to_shared};
 use crate::runtime::sync::{Arc, Mutex, MutexGuard};
@@ -17,7 +17,7 @@ pub struct List(Arc<Nested<Mutex<Vec<Dynamic>>>>);
 
 impl Handle for List {
     const NAME: &'static str = "list";
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::First;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -24,7 +24,7 @@ use documentation::{add_module, document, document_method};
 pub use signature::{Parameter, Signature};
 
 use super::exception::{Class, Exception, Outcome, raise};
-use super::identity::{self, Handle};
+use super::identity::{self, Handle, Rank};
 use super::nesting::{cut_is_fine, uncut};
 use crate::runtime::sync::Arc;
 
@@ -100,8 +100,10 @@ pub struct NativeModule {
     pub unqualified: Vec<&'static str>,
     /// Types of this crate, and what scripts call them.
     pub types: Vec<(&'static str, &'static str)>,
-    /// Those of them whose methods are called all the time.
-    pub common_types: Vec<(&'static str, &'static str)>,
+    /// The same for those of [`Rank::First`].
+    pub first_types: Vec<(&'static str, &'static str)>,
+    /// And for those of [`Rank::Second`].
+    pub second_types: Vec<(&'static str, &'static str)>,
 }
 
 impl NativeModule {
@@ -115,7 +117,8 @@ impl NativeModule {
             names: Vec::new(),
             unqualified: Vec::new(),
             types: Vec::new(),
-            common_types: Vec::new(),
+            first_types: Vec::new(),
+            second_types: Vec::new(),
         }
     }
 
@@ -179,10 +182,11 @@ impl NativeModule {
 
     /// Makes a type's values handles: they compare by identity and print as their class says.
     pub fn handle<T: Handle>(&mut self) -> &mut Self {
-        if T::IS_COMMON {
-            self.common_types.push((std::any::type_name::<T>(), T::NAME));
-        } else {
-            self.named::<T>(T::NAME);
+        let name = (std::any::type_name::<T>(), T::NAME);
+        match T::RANK {
+            Rank::First => self.first_types.push(name),
+            Rank::Second => self.second_types.push(name),
+            Rank::Rare => self.types.push(name),
         }
         identity::register::<T>();
         let module = &mut self.builtins;

@@ -234,10 +234,10 @@ thread_local! {
 
 /// A place for reports, from what rhai knows of it.
 pub fn site(file: &str, line: u32) -> Site {
-    match current() {
+    CURRENT.with_borrow(|realm| match realm {
         Some(realm) if file == SESSION => realm.session.site(line),
         _ => Site::new(file, line),
-    }
+    })
 }
 
 /// The realm whose script the calling thread runs.

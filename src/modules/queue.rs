@@ -25,6 +25,9 @@ fn new(class: Class, call: &mut Call, serves_processes: bool) -> Outcome<Dynamic
 
 /// Reads `(block=True, timeout=None)` from parameter `first` on.
 fn block_and_timeout(call: &mut Call, first: usize) -> Outcome<Wait> {
+    if call.is_plain(first) {
+        return Ok(Wait::forever(call.site()));
+    }
     let block = call.bool_or(first, true);
     let timeout = call.seconds(first + 1)?;
     match timeout {

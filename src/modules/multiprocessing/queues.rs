@@ -11,7 +11,7 @@ use super::context::Context;
 use crate::ipc::codec::{self, Decoder, Encoder, Purpose, Travel};
 use crate::ipc::{Channel, SendError, values};
 use crate::language::exception::{Outcome, interrupted, raise};
-use crate::language::identity::Handle;
+use crate::language::identity::{Handle, Rank};
 use crate::language::native::{Call, NativeModule};
 use crate::language::variables::synchronise;
 use crate::modules::queue::empty_or_full;
@@ -64,7 +64,7 @@ pub struct ProcessQueue<C: Class> {
 
 impl<C: Class> Handle for ProcessQueue<C> {
     const NAME: &'static str = C::NAME;
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::Second;
 
     fn identity(&self) -> usize {
         self.channel.place() as usize

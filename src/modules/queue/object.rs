@@ -17,7 +17,7 @@ use crate::ipc::codec::{Decoder, Encoded, Encoder, Purpose, Travel};
 use crate::ipc::{Channel, SendError, values};
 use crate::language::disposal::Nested;
 use crate::language::exception::{Outcome, interrupted, raise};
-use crate::language::identity::Handle;
+use crate::language::identity::{Handle, Rank};
 use crate::language::value;
 use crate::language::variables::{synchronise, to_local, to_shared};
 use crate::runtime::primitives::{Discipline, Moved, Put, Queue};
@@ -71,7 +71,7 @@ pub struct QueueHandle(Nested<Arc<Object>>);
 
 impl Handle for QueueHandle {
     const NAME: &'static str = "Queue";
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::First;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -6,7 +6,7 @@ use super::promotion::{adopted, check_purpose, concrete, no_memory, remember};
 use crate::ipc::codec::{self, Decoder, Encoder, Travel};
 use crate::ipc::primitives::{self as shared, Holder};
 use crate::language::exception::{Outcome, interrupted, raise};
-use crate::language::identity::Handle;
+use crate::language::identity::{Handle, Rank};
 use crate::language::native::{Call, NativeModule};
 use crate::modules::multiprocessing::{pack_label, unpack_label};
 use crate::runtime::primitives::{Lock, RLock};
@@ -23,7 +23,7 @@ pub struct RLockHandle(pub Arc<RLock>);
 
 impl Handle for LockHandle {
     const NAME: &'static str = "lock";
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::First;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize
@@ -45,7 +45,7 @@ impl Handle for LockHandle {
 
 impl Handle for RLockHandle {
     const NAME: &'static str = "RLock";
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::First;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

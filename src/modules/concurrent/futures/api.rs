@@ -5,7 +5,7 @@ use rhai::{Dynamic, EvalAltResult};
 use super::future::Future;
 use crate::language::exception::{Class, Exception, Outcome, raise};
 use crate::language::function::Function;
-use crate::language::identity::Handle;
+use crate::language::identity::{Handle, Rank};
 use crate::language::native::{Call, NativeModule};
 use crate::language::types::Type;
 use crate::language::variables::synchronise;
@@ -25,7 +25,7 @@ impl FutureHandle {
 
 impl Handle for FutureHandle {
     const NAME: &'static str = "Future";
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::Second;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -4,7 +4,7 @@ use rhai::Dynamic;
 
 use super::executor::{self, Executor, ExecutorHandle};
 use crate::language::exception::{Outcome, raise};
-use crate::language::identity::Handle;
+use crate::language::identity::{Handle, Rank};
 use crate::language::native::{Call, NativeModule};
 use crate::modules::multiprocessing::context_argument;
 use crate::modules::multiprocessing::workers::{Kind, ProcessCrew};
@@ -22,7 +22,7 @@ impl ExecutorHandle for ProcessExecutor {
 
 impl Handle for ProcessExecutor {
     const NAME: &'static str = "ProcessPoolExecutor";
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::Second;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

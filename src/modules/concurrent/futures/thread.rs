@@ -4,7 +4,7 @@ use rhai::Dynamic;
 
 use super::executor::{self, Executor, ExecutorHandle};
 use crate::language::exception::Outcome;
-use crate::language::identity::Handle;
+use crate::language::identity::{Handle, Rank};
 use crate::language::native::{Call, NativeModule};
 use crate::modules::pool::{self, Crew, Plan, Staffing, cpu_count};
 use crate::runtime::sync::{Arc, AtomicU64, Ordering};
@@ -23,7 +23,7 @@ impl ExecutorHandle for ThreadExecutor {
 
 impl Handle for ThreadExecutor {
     const NAME: &'static str = "ThreadPoolExecutor";
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::Second;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

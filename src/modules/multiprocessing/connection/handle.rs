@@ -10,7 +10,7 @@ use crate::ipc::codec::{Decoder, Encoder, Travel, decode, decode_from_anybody};
 use crate::ipc::connection::{Connection, Content, Failure, MOST_DESCRIPTORS, Message, Ring};
 use crate::language::builtins::bytearray::ByteArray;
 use crate::language::exception::{Class, Exception, Outcome, interrupted, raise, raise_io};
-use crate::language::identity::Handle;
+use crate::language::identity::{Handle, Rank};
 use crate::language::native::NativeModule;
 use crate::language::value;
 use crate::language::variables::synchronise;
@@ -31,7 +31,7 @@ pub struct ConnectionHandle(Arc<Inner>);
 
 impl Handle for ConnectionHandle {
     const NAME: &'static str = "Connection";
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::Second;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -5,7 +5,7 @@ use rhai::Dynamic;
 use super::face::{Pool, PoolHandle};
 use super::thread_pool::{max_tasks, processes};
 use crate::language::exception::Outcome;
-use crate::language::identity::Handle;
+use crate::language::identity::{Handle, Rank};
 use crate::language::native::{Call, NativeModule};
 use crate::modules::multiprocessing::context::{StartMethod, context_argument};
 use crate::modules::multiprocessing::workers::{Kind, ProcessCrew};
@@ -23,7 +23,7 @@ impl PoolHandle for ProcessPoolHandle {
 
 impl Handle for ProcessPoolHandle {
     const NAME: &'static str = "Pool";
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::Second;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -6,7 +6,7 @@ use super::handler::Handler;
 use super::progress::Progress;
 use crate::language::exception::{Class, Exception, Outcome, exception_of, interrupted, is_stop, raise};
 use crate::language::function::Function;
-use crate::language::identity::Handle;
+use crate::language::identity::{Handle, Rank};
 use crate::language::native::NativeModule;
 use crate::language::realm::Realm;
 use crate::language::variables::{synchronise, to_local};
@@ -332,7 +332,7 @@ pub struct ResultHandle(pub Arc<AsyncResult>);
 
 impl Handle for ResultHandle {
     const NAME: &'static str = "ApplyResult";
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::Second;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -4,7 +4,7 @@ use rhai::Dynamic;
 
 use super::face::{Pool, PoolHandle};
 use crate::language::exception::{Outcome, raise};
-use crate::language::identity::Handle;
+use crate::language::identity::{Handle, Rank};
 use crate::language::native::{Call, NativeModule};
 use crate::language::value;
 use crate::modules::pool::{self, Crew, Plan, Staffing, cpu_count};
@@ -21,7 +21,7 @@ impl PoolHandle for ThreadPoolHandle {
 
 impl Handle for ThreadPoolHandle {
     const NAME: &'static str = "ThreadPool";
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::Second;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -6,7 +6,7 @@ use super::cell::Cell;
 use super::guard::Guard;
 use crate::ipc::codec::{self, Decoder, Encoder, Travel};
 use crate::language::exception::Outcome;
-use crate::language::identity::Handle;
+use crate::language::identity::{Handle, Rank};
 use crate::language::native::NativeModule;
 use crate::language::value::repr;
 use crate::language::variables::synchronise;
@@ -37,7 +37,7 @@ impl Handle for RawValueHandle {
 
 impl Handle for ValueHandle {
     const NAME: &'static str = "Synchronized";
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::Second;
 
     fn identity(&self) -> usize {
         // Apart from that of the bare value inside.

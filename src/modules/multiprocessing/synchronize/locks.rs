@@ -6,7 +6,7 @@ use super::{block_and_timeout, check_purpose, no_memory, owner_name, pack_label,
 use crate::ipc::codec::{self, Decoder, Encoder, Travel};
 use crate::ipc::primitives::{Lock, RLock};
 use crate::language::exception::{Outcome, interrupted, raise};
-use crate::language::identity::Handle;
+use crate::language::identity::{Handle, Rank};
 use crate::language::native::NativeModule;
 use crate::language::variables::synchronise;
 use crate::runtime::sync::Arc;
@@ -22,7 +22,7 @@ pub struct RLockHandle(pub Arc<RLock>);
 
 impl Handle for LockHandle {
     const NAME: &'static str = "Lock";
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::Second;
 
     fn identity(&self) -> usize {
         self.0.place() as usize
@@ -43,7 +43,7 @@ impl Handle for LockHandle {
 
 impl Handle for RLockHandle {
     const NAME: &'static str = "RLock";
-    const IS_COMMON: bool = true;
+    const RANK: Rank = Rank::Second;
 
     fn identity(&self) -> usize {
         self.0.place() as usize
