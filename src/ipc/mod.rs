@@ -20,6 +20,7 @@ mod guard;
 mod monitor;
 #[cfg(test)]
 mod own_process;
+mod parts;
 pub mod primitives;
 mod shared;
 mod spares;
@@ -32,6 +33,7 @@ pub use channel::{Channel, SendError};
 pub use child::{Child, die_of_interrupts, ignore_interrupts};
 pub use guard::{Guard, Held};
 pub use monitor::{Attempt, Monitor, Wake};
+pub use parts::{Head, Parts};
 pub use shared::{Shared, Zeroed, release_all, share_with_fork, unshare};
 
 /// As [`after_fork`], in a process that was forked after [`share_with_fork`]: the references are its own.

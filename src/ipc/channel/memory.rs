@@ -5,6 +5,7 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 
 use crate::ipc::arena::{self, Offset};
+use crate::ipc::parts::Parts;
 use crate::runtime::Spin;
 use crate::runtime::sync::{AtomicU64, Ordering};
 
@@ -75,7 +76,7 @@ pub(super) struct Block {
 
 /// A message on its way into the channel.
 pub(super) enum Message<'a> {
-    Inline(&'a [u8]),
+    Inline(Parts<'a>),
     Block(Block),
 }
 
@@ -154,6 +155,28 @@ unsafe fn copy(bytes: &[u8], to: *mut u8) {
     }
 }
 
+/// Copies a message to `to`, which is aligned as a word.
+///
+/// # Safety
+/// There is room for it in whole words, and nobody else reads or writes there.
+unsafe fn copy_parts(parts: &Parts<'_>, to: *mut u8) {
+    let used = parts.head.bytes().len();
+    // Words cost less than so many bytes; what is too much of them is overwritten, or stays behind the message.
+    for (i, word) in parts.head.words().into_iter().take(used.div_ceil(WORD as usize)).enumerate() {
+        // SAFETY: the words that hold the beginning are inside of those that hold the message.
+        unsafe { to.cast::<u64>().add(i).write(word) };
+    }
+    if !parts.body.is_empty() {
+        // SAFETY: behind the beginning there is room for the rest.
+        unsafe { copy(parts.body, to.add(used)) };
+    }
+}
+
+/// Does the message lie in a block of its own?
+pub(super) fn is_long(message: &Parts<'_>) -> bool {
+    message.len() > INLINE
+}
+
 /// Appends `bytes` to `to`, in pieces.
 pub(super) fn append(to: &mut Vec<u8>, bytes: &[u8]) {
     to.reserve(bytes.len());
@@ -165,15 +188,19 @@ impl Memory {
     /// may give a block back in a moment.
     pub(super) fn prepare<'a>(
         &self,
-        message: &'a [u8],
+        message: Parts<'a>,
         is_behind: impl FnOnce() -> bool,
     ) -> io::Result<Message<'a>> {
-        if message.len() <= INLINE {
+        if !is_long(&message) {
             return Ok(Message::Inline(message));
         }
         let block = self.block(message.len() as u64, is_behind)?;
+        let (head, to) = (message.head.bytes(), memory(block.place, block.length));
         // SAFETY: the block was taken by this call and is long enough.
-        unsafe { copy(message, memory(block.place, block.length)) };
+        unsafe {
+            copy(head, to);
+            copy(message.body, to.add(head.len()));
+        }
         Ok(Message::Block(block))
     }
 
@@ -231,7 +258,7 @@ impl Memory {
     pub(super) fn write(&self, place: (Offset, u64), message: &Message<'_>) -> io::Result<(Offset, u64)> {
         let (mut into, mut at) = place;
         let length = match message {
-            Message::Inline(bytes) => WORD + (bytes.len() as u64).next_multiple_of(WORD),
+            Message::Inline(parts) => WORD + (parts.len() as u64).next_multiple_of(WORD),
             Message::Block(_) => 2 * WORD,
         };
         if into == 0 {
@@ -249,11 +276,11 @@ impl Memory {
             }
         }
         match message {
-            Message::Inline(bytes) => {
-                word(into, at).store((bytes.len() as u64) << KINDS | INLINE_FRAME, Ordering::Relaxed);
+            Message::Inline(parts) => {
+                word(into, at).store((parts.len() as u64) << KINDS | INLINE_FRAME, Ordering::Relaxed);
                 // SAFETY: the segment has room for `length` bytes from here on, nobody reads behind the last
                 // message, and the senders' guard is held.
-                unsafe { copy(bytes, memory(into, at + length).add((at + WORD) as usize)) };
+                unsafe { copy_parts(parts, memory(into, at + length).add((at + WORD) as usize)) };
             }
             Message::Block(block) => {
                 word(into, at).store(block.length << KINDS | BLOCK_FRAME, Ordering::Relaxed);

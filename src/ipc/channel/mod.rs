@@ -20,11 +20,12 @@ use std::fmt;
 use std::io;
 
 use super::guard::Guard;
+use super::parts::Parts;
 use super::shared::{Shared, Zeroed};
 use crate::runtime::sync::{AtomicU32, Ordering};
 use crate::runtime::{Interrupt, Reason, Sleepers, Until, Wait, Woken, block};
 
-use memory::{Contents, Memory, Message, Place};
+use memory::{Contents, Memory, Message, Place, is_long};
 use tasks::Tasks;
 
 /// The most messages in a channel without a bound of its own: CPython's `SEM_VALUE_MAX`.
@@ -212,8 +213,16 @@ impl Channel {
     /// # Errors
     /// [`SendError`]; the message is then not sent.
     pub fn send(&self, message: &[u8], wait: &Wait) -> Result<bool, SendError> {
+        self.send_parts(Parts::whole(message), || wait.clone())
+    }
+
+    /// As [`Channel::send`]; how long to wait is asked only if there is no room at once.
+    ///
+    /// # Errors
+    /// As [`Channel::send`].
+    pub fn send_parts(&self, message: Parts<'_>, wait: impl Fn() -> Wait) -> Result<bool, SendError> {
         let state = &*self.state;
-        if wait.try_only && self.is_full() {
+        if is_long(&message) && self.is_full() && wait().try_only {
             return Ok(false);
         }
         let is_behind = || self.len() > BEHIND;
@@ -225,7 +234,7 @@ impl Channel {
         sent
     }
 
-    fn send_prepared(&self, message: &Message<'_>, wait: &Wait) -> Result<bool, SendError> {
+    fn send_prepared(&self, message: &Message<'_>, wait: impl FnOnce() -> Wait) -> Result<bool, SendError> {
         let state = &*self.state;
         let attempt = || state.put(message).map_err(SendError::Memory);
         let sent = wait_for(&state.receiving, wait, "room in a queue between processes", attempt, || {
@@ -273,12 +282,42 @@ impl Channel {
         note: impl Fn(u32),
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>, Interrupt> {
+        self.take(|| wait.clone(), note, |_| None, read)
+    }
+
+    /// As [`Channel::receive_with`]. A short message is first shown to `lift` where it lies: what it makes of it
+    /// saves a copy. It is called with the channel locked, so it must not take long nor wait for anything. How long
+    /// to wait is asked only if there is no message at once.
+    ///
+    /// # Errors
+    /// [`Interrupt`]; nothing is then taken.
+    pub fn receive_lifting<R>(
+        &self,
+        wait: impl FnOnce() -> Wait,
+        lift: impl Fn(&[u8]) -> Option<R>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, Interrupt> {
+        self.take(wait, |_| (), lift, read)
+    }
+
+    #[inline]
+    fn take<R>(
+        &self,
+        wait: impl FnOnce() -> Wait,
+        note: impl Fn(u32),
+        lift: impl Fn(&[u8]) -> Option<R>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>, Interrupt> {
         let state = &*self.state;
-        let mut buffer = memory::Buffer::take();
+        let (mut lifted, mut buffer) = (None, None);
         let attempt = || {
             Ok::<_, Interrupt>(state.take_noting(&note, |message| {
-                buffer.clear();
-                memory::append(&mut buffer, message);
+                lifted = lift(message);
+                if lifted.is_none() {
+                    let buffer = buffer.get_or_insert_with(memory::Buffer::take);
+                    buffer.clear();
+                    memory::append(buffer, message);
+                }
             }))
         };
         let received =
@@ -290,27 +329,46 @@ impl Channel {
         if let Some(segment) = received.left {
             state.memory.recycle_segment(segment);
         }
-        Ok(Some(match received.message {
-            None => read(&buffer),
-            Some(block) => read(state.memory.hold(block).bytes()),
-        }))
+        if let Some(block) = received.message {
+            return Ok(Some(read(state.memory.hold(block).bytes())));
+        }
+        Ok(lifted.or_else(|| buffer.map(|buffer| read(&buffer))))
     }
 }
 
 /// Tries `attempt`, which fails with the count of `end` at which it could not succeed, until it succeeds;
 /// nothing when the wait was over first. `is_more` tells whether another waiter could succeed as well.
+#[inline]
 fn wait_for<R, E: From<Interrupt>>(
     end: &End,
+    wait: impl FnOnce() -> Wait,
+    what: &'static str,
+    mut attempt: impl FnMut() -> Result<Result<R, u32>, E>,
+    is_more: impl Fn() -> bool,
+) -> Result<Option<R>, E> {
+    match attempt()? {
+        Ok(result) => Ok(Some(result)),
+        Err(seen) => {
+            let wait = wait();
+            if wait.try_only {
+                return Ok(None);
+            }
+            wait_longer(end, seen, &wait, what, attempt, is_more)
+        }
+    }
+}
+
+/// [`wait_for`] after the first attempt.
+#[cold]
+#[inline(never)]
+fn wait_longer<R, E: From<Interrupt>>(
+    end: &End,
+    mut seen: u32,
     wait: &Wait,
     what: &'static str,
     mut attempt: impl FnMut() -> Result<Result<R, u32>, E>,
     is_more: impl Fn() -> bool,
 ) -> Result<Option<R>, E> {
-    let mut seen = match attempt()? {
-        Ok(result) => return Ok(Some(result)),
-        Err(_) if wait.try_only => return Ok(None),
-        Err(seen) => seen,
-    };
     let Outer { count, sleepers } = &end.outer;
     let result = loop {
         let until = Until::Passed { word: count, seen, sleepers };

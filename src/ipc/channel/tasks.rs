@@ -6,7 +6,7 @@
 use crate::runtime::sync::{AtomicU32, Ordering};
 use crate::runtime::{Interrupt, Reason, Sleepers, Until, Wait, Woken, block};
 
-use super::Channel;
+use super::{Channel, MOST};
 
 #[repr(C, align(64))]
 pub(super) struct Tasks {
@@ -16,11 +16,26 @@ pub(super) struct Tasks {
     rounds: AtomicU32,
     /// Who waits for that.
     joiners: Sleepers,
+    /// The senders' count when it was last read, which they change all the time.
+    seen: AtomicU32,
 }
 
 impl Channel {
     fn sent(&self) -> u32 {
         self.state.sending.outer.count.load(Ordering::SeqCst)
+    }
+
+    /// Were more than `done` messages sent? Asks the senders only if that is not known yet.
+    fn are_more_sent(&self, done: u32) -> bool {
+        let seen = &self.state.tasks.seen;
+        // Another process may have overwritten it with an earlier count, and then it is behind.
+        let ahead = seen.load(Ordering::Relaxed).wrapping_sub(done);
+        if (1..=MOST).contains(&ahead) {
+            return true;
+        }
+        let sent = self.sent();
+        seen.store(sent, Ordering::Relaxed);
+        sent != done
     }
 
     /// How many messages were sent and not reported as done.
@@ -40,14 +55,14 @@ impl Channel {
         let tasks = &self.state.tasks;
         let mut done = tasks.done.load(Ordering::SeqCst);
         loop {
-            if self.sent() == done {
+            if !self.are_more_sent(done) {
                 return false;
             }
             let next = done.wrapping_add(1);
             match tasks.done.compare_exchange(done, next, Ordering::SeqCst, Ordering::SeqCst) {
                 Err(now) => done = now,
                 Ok(_) => {
-                    if self.sent() == next {
+                    if !self.are_more_sent(next) {
                         tasks.rounds.fetch_add(1, Ordering::SeqCst);
                         tasks.joiners.wake_all(&tasks.rounds);
                     }

@@ -12,6 +12,7 @@
 
 mod decoder;
 mod encoder;
+mod plain;
 mod tag;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use rhai::Dynamic;
 
 pub use decoder::Decoder;
 pub use encoder::Encoder;
+pub use plain::{scalar, with_plain};
 pub use travel::{Travel, register};
 
 use crate::language::exception::Outcome;
@@ -116,6 +118,11 @@ pub fn encode_all(values: &[Dynamic], purpose: Purpose, name: &str) -> Outcome<E
 /// UnpicklingError for bytes that are no message; AttributeError for a function that this process's program does
 /// not have; what a registered type's `unpack` raises.
 pub fn decode(bytes: &[u8], fds: Vec<OwnedFd>) -> Outcome<Dynamic> {
+    if fds.is_empty()
+        && let Some(value) = plain::plain(bytes)
+    {
+        return Ok(value);
+    }
     let mut decoder = Decoder::new(bytes, fds);
     let value = decoder.value()?;
     decoder.finish()?;

@@ -16,7 +16,7 @@ use crate::language::native::{Call, NativeModule};
 use crate::language::variables::synchronise;
 use crate::modules::queue::empty_or_full;
 use crate::runtime::sync::{Arc, AtomicBool, Ordering};
-use crate::runtime::{Site, Wait};
+use crate::runtime::Wait;
 
 /// One of the classes.
 pub trait Class: Clone + Send + Sync + 'static {
@@ -50,8 +50,6 @@ impl Class for Simple {
     const NAME: &'static str = "SimpleQueue";
     const TAG: &'static str = "multiprocessing.SimpleQueue";
 }
-
-const AT_ONCE: Wait = Wait { deadline: None, try_only: true, site: Site { file: "", line: 0 } };
 
 /// A script's reference to a queue between processes.
 #[derive(Clone)]
@@ -113,31 +111,21 @@ impl<C: Class> ProcessQueue<C> {
         if self.is_closed() { Err(raise("OSError", "handle is closed")) } else { Ok(()) }
     }
 
-    /// Adds an item if there is room: no need to know the script's line for that.
-    fn put_at_once(&self, item: &Dynamic) -> Outcome<bool> {
+    /// Adds an item. How long to wait for room, and at which line of the script, is asked only if there is none.
+    #[inline]
+    fn put(&self, item: &Dynamic, wait: impl Fn() -> Wait) -> Outcome<Dynamic> {
         self.check_open()?;
-        Ok(!self.channel.is_full() && values::put(&self.channel, item, &AT_ONCE)?)
-    }
-
-    /// Takes an item if there is one.
-    fn get_at_once(&self) -> Outcome<Option<Dynamic>> {
-        self.check_open()?;
-        synchronise();
-        values::get(&self.channel, &AT_ONCE)
-    }
-
-    fn put(&self, item: &Dynamic, wait: &Wait) -> Outcome<Dynamic> {
-        self.check_open()?;
-        match values::put(&self.channel, item, wait)? {
+        match values::put_or_wait(&self.channel, item, wait)? {
             true => Ok(Dynamic::UNIT),
             false => Err(empty_or_full("Full")),
         }
     }
 
-    fn get(&self, wait: &Wait) -> Outcome<Dynamic> {
+    #[inline]
+    fn get(&self, wait: impl FnOnce() -> Wait) -> Outcome<Dynamic> {
         self.check_open()?;
         synchronise();
-        values::get(&self.channel, wait)?.ok_or_else(|| empty_or_full("Empty"))
+        values::get_or_wait(&self.channel, wait)?.ok_or_else(|| empty_or_full("Empty"))
     }
 }
 
@@ -167,32 +155,30 @@ fn define_queue<C: Class>(module: &mut NativeModule) {
             "Adds an item; waits for room. queue.Full if there is none in time, TypeError if it cannot travel.",
             |queue, call| {
                 let item = call.required(0)?;
-                if call.is_plain(1) && queue.put_at_once(&item)? {
-                    return Ok(Dynamic::UNIT);
+                if call.is_plain(1) {
+                    return queue.put(&item, || Wait::forever(call.site()));
                 }
                 let wait = block_and_timeout(call, 1)?;
-                queue.put(&item, &wait)
+                queue.put(&item, || wait.clone())
             },
         )
         .method::<ProcessQueue<C>, _>(
             "get(block=True, timeout=None)",
             "Takes the next item; waits for one. queue.Empty if there is none in time.",
             |queue, call| {
-                if call.is_plain(0)
-                    && let Some(item) = queue.get_at_once()?
-                {
-                    return Ok(item);
+                if call.is_plain(0) {
+                    return queue.get(|| Wait::forever(call.site()));
                 }
                 let wait = block_and_timeout(call, 0)?;
-                queue.get(&wait)
+                queue.get(|| wait)
             },
         )
         .method::<ProcessQueue<C>, _>("put_nowait(obj)", "put(obj, False).", |queue, call| {
             let item = call.required(0)?;
-            queue.put(&item, &call.wait_for(Some(0.0)))
+            queue.put(&item, || call.wait_for(Some(0.0)))
         })
         .method::<ProcessQueue<C>, _>("get_nowait()", "get(False).", |queue, call| {
-            queue.get(&call.wait_for(Some(0.0)))
+            queue.get(|| call.wait_for(Some(0.0)))
         })
         .method::<ProcessQueue<C>, _>("qsize()", "How many items it holds.", |queue, _| {
             Ok((queue.channel.len() as i64).into())
@@ -264,13 +250,14 @@ fn define_simple(module: &mut NativeModule) {
             |queue, call| {
                 let item = call.required(0)?;
                 queue.check_handle()?;
-                values::put(&queue.channel, &item, &Wait::forever(call.site())).map(|_| Dynamic::UNIT)
+                let wait = || Wait::forever(call.site());
+                values::put_or_wait(&queue.channel, &item, wait).map(|_| Dynamic::UNIT)
             },
         )
         .method::<ProcessQueue<Simple>, _>("get()", "Takes the next item; waits for one.", |queue, call| {
             queue.check_handle()?;
             synchronise();
-            let item = values::get(&queue.channel, &Wait::forever(call.site()))?;
+            let item = values::get_or_wait(&queue.channel, || Wait::forever(call.site()))?;
             Ok(item.unwrap_or(Dynamic::UNIT))
         })
         .method::<ProcessQueue<Simple>, _>("empty()", "Does it hold no item at the moment?", |queue, _| {
