@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use crate::ipc::arena::{self, Offset};
 use crate::ipc::parts::Parts;
 use crate::runtime::Spin;
-use crate::runtime::sync::{AtomicU64, Ordering};
+use crate::runtime::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// The longest message that lies in a segment.
 const INLINE: usize = 8 << 10;
@@ -51,18 +51,27 @@ const SIZE_BITS: u64 = 0x3f;
 #[repr(C)]
 pub(super) struct Place {
     segment: AtomicU64,
-    at: AtomicU64,
+    /// No segment is longer than 4 GiB.
+    at: AtomicU32,
+    /// How many bytes were counted up to here, modulo 2^32.
+    bytes: AtomicU32,
 }
 
 impl Place {
     /// The segment, 0 before the first one is made, and where in it.
     pub(super) fn get(&self) -> (Offset, u64) {
-        (self.segment.load(Ordering::Relaxed), self.at.load(Ordering::Relaxed))
+        (self.segment.load(Ordering::Relaxed), u64::from(self.at.load(Ordering::Relaxed)))
     }
 
-    pub(super) fn set(&self, (segment, at): (Offset, u64)) {
+    /// The bytes up to it.
+    pub(super) fn bytes(&self) -> u32 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set(&self, (segment, at): (Offset, u64), bytes: u32) {
         self.segment.store(segment, Ordering::Relaxed);
-        self.at.store(at, Ordering::Relaxed);
+        self.at.store(at as u32, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 }
 
@@ -80,11 +89,31 @@ pub(super) enum Message<'a> {
     Block(Block),
 }
 
+impl Message<'_> {
+    /// How many bytes it has.
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::Inline(parts) => parts.len() as u64,
+            Self::Block(block) => block.length,
+        }
+    }
+}
+
 /// A message in the channel.
 pub(super) enum Contents {
     /// Its bytes, which stay until the segment is recycled.
     Inline(&'static [u8]),
     Block(Block),
+}
+
+impl Contents {
+    /// How many bytes there are.
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Block(block) => block.length,
+        }
+    }
 }
 
 pub(super) struct Found {

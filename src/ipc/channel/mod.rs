@@ -31,6 +31,9 @@ use tasks::Tasks;
 /// The most messages in a channel without a bound of its own: CPython's `SEM_VALUE_MAX`.
 const MOST: u32 = i32::MAX as u32;
 
+/// Messages up to this length are not counted among the bytes of a channel.
+pub const SHORT: u64 = 64;
+
 /// With more messages than this the senders are far ahead of the receivers.
 const BEHIND: usize = 16;
 
@@ -39,8 +42,9 @@ const BEHIND: usize = 16;
 struct Inner {
     guard: Guard,
     places: [Place; 2],
-    /// The other side's count when it was last read.
+    /// The other side's count when it was last read, and the bytes by then.
     seen: AtomicU32,
+    seen_bytes: AtomicU32,
 }
 
 /// What both sides look at.
@@ -48,7 +52,10 @@ struct Inner {
 struct Outer {
     /// How many messages were ever sent or received, modulo 2^32.
     count: AtomicU32,
-    /// Who sleeps until it changes.
+    /// The bytes of that many messages, modulo 2^32, as far as they are counted; those of one more if somebody was
+    /// killed before he could count it.
+    bytes: AtomicU32,
+    /// Who sleeps until the count changes.
     sleepers: Sleepers,
 }
 
@@ -63,10 +70,11 @@ impl End {
         &self.inner.places[count as usize % 2]
     }
 
-    /// Makes what was sent or received up to `place` so.
-    fn commit(&self, count: u32, place: (u64, u64)) {
+    /// Makes what was sent or received up to `place`, and up to so many bytes, so.
+    fn commit(&self, count: u32, place: (u64, u64), bytes: u32) {
         let next = count.wrapping_add(1);
-        self.place(next).set(place);
+        self.place(next).set(place, bytes);
+        self.outer.bytes.store(bytes, Ordering::Relaxed);
         self.outer.count.store(next, Ordering::SeqCst);
     }
 
@@ -83,6 +91,8 @@ pub struct State {
     tasks: Tasks,
     memory: Memory,
     capacity: AtomicU32,
+    /// The most bytes; 0 if they are not counted.
+    most_bytes: AtomicU32,
 }
 
 // SAFETY: zero is free guards, no messages, no memory; everything is an atomic, offsets are no pointers.
@@ -168,6 +178,17 @@ impl Channel {
         Ok(Self { state })
     }
 
+    /// One that holds at most `bytes` bytes as well; a message that is longer goes alone, and those of up to
+    /// [`SHORT`] bytes are not counted.
+    ///
+    /// # Errors
+    /// The arena's.
+    pub fn with_most_bytes(capacity: u64, bytes: u32) -> io::Result<Self> {
+        let channel = Self::new(capacity)?;
+        channel.state.most_bytes.store(bytes.min(MOST / 2), Ordering::Relaxed);
+        Ok(channel)
+    }
+
     /// The object in shared memory.
     pub fn shared(&self) -> &Shared<State> {
         &self.state
@@ -221,29 +242,53 @@ impl Channel {
     /// # Errors
     /// As [`Channel::send`].
     pub fn send_parts(&self, message: Parts<'_>, wait: impl Fn() -> Wait) -> Result<bool, SendError> {
+        self.send_unless(message, wait, || false)
+    }
+
+    /// As [`Channel::send_parts`], and false as well when `is_off` says so, which is asked during a wait after
+    /// [`Channel::wake_senders`].
+    ///
+    /// # Errors
+    /// As [`Channel::send`].
+    pub fn send_unless(
+        &self,
+        message: Parts<'_>,
+        wait: impl Fn() -> Wait,
+        is_off: impl Fn() -> bool,
+    ) -> Result<bool, SendError> {
         let state = &*self.state;
         if is_long(&message) && self.is_full() && wait().try_only {
             return Ok(false);
         }
         let is_behind = || self.len() > BEHIND;
         let message = state.memory.prepare(message, is_behind).map_err(SendError::Memory)?;
-        let sent = self.send_prepared(&message, wait);
+        let sent = self.send_prepared(&message, wait, is_off);
         if let (Message::Block(block), Ok(false) | Err(_)) = (message, &sent) {
             state.memory.recycle_block(block);
         }
         sent
     }
 
-    fn send_prepared(&self, message: &Message<'_>, wait: impl FnOnce() -> Wait) -> Result<bool, SendError> {
+    fn send_prepared(
+        &self,
+        message: &Message<'_>,
+        wait: impl FnOnce() -> Wait,
+        is_off: impl Fn() -> bool,
+    ) -> Result<bool, SendError> {
         let state = &*self.state;
+        let what = "room in a queue between processes";
         let attempt = || state.put(message).map_err(SendError::Memory);
-        let sent = wait_for(&state.receiving, wait, "room in a queue between processes", attempt, || {
-            !self.is_full()
-        })?;
+        let sent = wait_for(&state.receiving, wait, what, attempt, || !self.is_full(), is_off)?;
         if sent.is_some() {
             state.sending.wake_one();
         }
         Ok(sent.is_some())
+    }
+
+    /// Lets those who wait for room look whether that was called off.
+    pub fn wake_senders(&self) {
+        let Outer { count, sleepers, .. } = &self.state.receiving.outer;
+        sleepers.wake_all(count);
     }
 
     /// Takes the next message; nothing when the wait for one was over first.
@@ -320,10 +365,8 @@ impl Channel {
                 }
             }))
         };
-        let received =
-            wait_for(&state.sending, wait, "an item in a queue between processes", attempt, || {
-                !self.is_empty()
-            })?;
+        let what = "an item in a queue between processes";
+        let received = wait_for(&state.sending, wait, what, attempt, || !self.is_empty(), || false)?;
         let Some(received) = received else { return Ok(None) };
         state.receiving.wake_one();
         if let Some(segment) = received.left {
@@ -345,6 +388,7 @@ fn wait_for<R, E: From<Interrupt>>(
     what: &'static str,
     mut attempt: impl FnMut() -> Result<Result<R, u32>, E>,
     is_more: impl Fn() -> bool,
+    is_off: impl Fn() -> bool,
 ) -> Result<Option<R>, E> {
     match attempt()? {
         Ok(result) => Ok(Some(result)),
@@ -353,7 +397,7 @@ fn wait_for<R, E: From<Interrupt>>(
             if wait.try_only {
                 return Ok(None);
             }
-            wait_longer(end, seen, &wait, what, attempt, is_more)
+            wait_longer(end, seen, &wait, what, attempt, is_more, is_off)
         }
     }
 }
@@ -368,8 +412,9 @@ fn wait_longer<R, E: From<Interrupt>>(
     what: &'static str,
     mut attempt: impl FnMut() -> Result<Result<R, u32>, E>,
     is_more: impl Fn() -> bool,
+    is_off: impl Fn() -> bool,
 ) -> Result<Option<R>, E> {
-    let Outer { count, sleepers } = &end.outer;
+    let Outer { count, sleepers, .. } = &end.outer;
     let result = loop {
         let until = Until::Passed { word: count, seen, sleepers };
         let woken = match block(until, Reason::External(what), wait.deadline, wait.site) {
@@ -378,7 +423,7 @@ fn wait_longer<R, E: From<Interrupt>>(
         };
         match attempt() {
             Ok(Ok(result)) => break Ok(Some(result)),
-            Ok(Err(_)) if woken == Woken::TimedOut => break Ok(None),
+            Ok(Err(_)) if woken == Woken::TimedOut || is_off() => break Ok(None),
             Ok(Err(now)) => seen = now,
             Err(error) => break Err(error),
         }
@@ -394,19 +439,42 @@ impl State {
     /// Puts a message behind the last one; fails with the receivers' count when there is no room.
     fn put(&self, message: &Message<'_>) -> io::Result<Result<(), u32>> {
         let (sending, receiving) = (&self.sending, &self.receiving);
-        let capacity = self.capacity.load(Ordering::Relaxed);
         let _held = sending.inner.guard.lock();
         let sent = sending.outer.count.load(Ordering::Relaxed);
-        if sent.wrapping_sub(sending.inner.seen.load(Ordering::Relaxed)) >= capacity {
+        let (place, length) = (sending.place(sent), self.counted(message.length()));
+        let inner = &sending.inner;
+        let seen = (inner.seen.load(Ordering::Relaxed), inner.seen_bytes.load(Ordering::Relaxed));
+        if !self.has_room(sent, place.bytes(), length, seen) {
             let received = receiving.outer.count.load(Ordering::Acquire);
-            sending.inner.seen.store(received, Ordering::Relaxed);
-            if sent.wrapping_sub(received) >= capacity {
+            let bytes = receiving.outer.bytes.load(Ordering::Relaxed);
+            inner.seen.store(received, Ordering::Relaxed);
+            inner.seen_bytes.store(bytes, Ordering::Relaxed);
+            if !self.has_room(sent, place.bytes(), length, (received, bytes)) {
                 return Ok(Err(received));
             }
         }
-        let behind = self.memory.write(sending.place(sent).get(), message)?;
-        sending.commit(sent, behind);
+        let behind = self.memory.write(place.get(), message)?;
+        sending.commit(sent, behind, place.bytes().wrapping_add(length));
         Ok(Ok(()))
+    }
+
+    /// What a message of this length adds to the bytes.
+    fn counted(&self, length: u64) -> u32 {
+        match self.most_bytes.load(Ordering::Relaxed) {
+            0 => 0,
+            _ if length <= SHORT => 0,
+            most => length.min(u64::from(most) + 1) as u32,
+        }
+    }
+
+    /// After so many messages and bytes, and with so many received: is there room for one that adds `length`?
+    fn has_room(&self, sent: u32, bytes: u32, length: u32, (received, bytes_received): (u32, u32)) -> bool {
+        let (under_way, bytes) = (sent.wrapping_sub(received), bytes.wrapping_sub(bytes_received));
+        under_way < self.capacity.load(Ordering::Relaxed)
+            && (length == 0
+                || bytes == 0
+                || under_way == 0
+                || bytes.saturating_add(length) <= self.most_bytes.load(Ordering::Relaxed))
     }
 
     /// Takes the first message out, one that is not in a block of its own through `read`; fails with the
@@ -428,6 +496,7 @@ impl State {
         }
         let from = receiving.place(received).get();
         let found = self.memory.read(from);
+        let bytes = receiving.place(received).bytes().wrapping_add(self.counted(found.contents.length()));
         let message = match found.contents {
             Contents::Inline(bytes) => {
                 read(bytes);
@@ -436,7 +505,7 @@ impl State {
             Contents::Block(block) => Some(block),
         };
         note(received);
-        receiving.commit(received, found.behind);
+        receiving.commit(received, found.behind, bytes);
         let left = (found.behind.0 != from.0 && from.0 != 0).then_some(from.0);
         Ok(Received { message, left })
     }

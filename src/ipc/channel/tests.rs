@@ -89,6 +89,46 @@ fn a_bound_is_kept() {
 
 /// A read that panics, as a decoder might, has taken its message and holds nothing.
 #[test]
+fn a_bound_for_bytes_is_kept() {
+    let channel = Channel::with_most_bytes(1_000, 1 << 20).unwrap();
+    let send = |length: usize| channel.send(&message(1, 0, length), &at_once()).unwrap();
+    let take = || channel.receive_with(&at_once(), |bytes| bytes.len()).unwrap();
+    for _ in 0..3 {
+        assert_eq!((0..).take_while(|_| send(100_000)).count(), 10);
+        assert!(send(SHORT as usize), "short ones are not counted");
+        assert!(!send(SHORT as usize + 50_000));
+        assert_eq!(take(), Some(100_000));
+        assert!(send(100_000));
+        assert!(!send(100_000));
+        while take().is_some() {}
+        assert!(send(5 << 20), "nothing is under way: any length goes");
+        assert!(!send(100));
+        assert_eq!(take(), Some(5 << 20));
+        assert!(send(100_000));
+        assert_eq!(take(), Some(100_000));
+    }
+}
+
+#[test]
+fn a_wait_for_room_can_be_called_off() {
+    let channel = Channel::new(1).unwrap();
+    let is_off = AtomicU32::new(0);
+    assert!(channel.send(b"first", &at_once()).unwrap());
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            channel.send_unless(Parts::whole(b"second"), forever, || is_off.load(Ordering::SeqCst) != 0)
+        });
+        is_off.store(1, Ordering::SeqCst);
+        while !sender.is_finished() {
+            channel.wake_senders();
+            std::thread::yield_now();
+        }
+        assert!(!sender.join().unwrap().unwrap());
+    });
+    assert_eq!(channel.len(), 1);
+}
+
+#[test]
 fn a_panic_of_the_reader_blocks_nobody() {
     let channel = Channel::new(0).unwrap();
     for length in [10, 100_000] {
@@ -308,8 +348,8 @@ fn a_storm_of_kills_tears_nothing_and_blocks_nobody() {
     if !own_process::is_own() {
         return;
     }
-    for capacity in [100, 0] {
-        let channel = Channel::new(capacity).unwrap();
+    for (capacity, bytes) in [(100, 0), (0, 0), (0, 200_000)] {
+        let channel = Channel::with_most_bytes(capacity, bytes).unwrap();
         let tally = Shared::<Tally>::new().unwrap();
         let send = |me: u64| {
             let mut number = 0;
@@ -360,6 +400,10 @@ fn a_storm_of_kills_tears_nothing_and_blocks_nobody() {
         assert!(send_all(&channel, 5, 0..90));
         for number in 0..90 {
             assert_eq!(channel.receive_with(&at_once(), check).unwrap(), Some(Some((5, number))));
+        }
+        if bytes > 0 {
+            let room = (0..).take_while(|_| channel.send(&[0; 10_000], &at_once()).unwrap()).count();
+            assert_eq!(room, 20, "not one byte more or less is counted as under way");
         }
     }
 }

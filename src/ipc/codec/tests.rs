@@ -3,6 +3,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use rhai::{Dynamic, FnPtr, Map};
 
 use super::*;
+use crate::ipc::parts::Head;
 use crate::ipc::shared::{Shared, Zeroed};
 use crate::language::builtins::bytearray::ByteArray;
 use crate::language::builtins::range::Range;
@@ -151,6 +152,33 @@ fn values_arrive_as_they_were() {
     let all = plain_values();
     let back = decode_all(&encode_all(&all, Purpose::Start, "args").unwrap().sent(), vec![]).unwrap();
     assert_eq!(value::repr(&all.into()), value::repr(&back.into()));
+}
+
+/// Those that need no encoder have the same form as if they had had one.
+#[test]
+fn plain_values_have_one_form() {
+    prepare();
+    let mut count = 0;
+    for value in plain_values() {
+        let encoded = encode(&value, Purpose::Message).unwrap().sent();
+        let head = Head::of(7);
+        let plain = with_plain(&value, head, |parts| [parts.head.bytes(), parts.body].concat());
+        if let Some(plain) = plain {
+            assert_eq!(plain, [&[7], &encoded[..]].concat(), "{value:?}");
+            assert_eq!(value::repr(&plain::plain(&encoded).unwrap()), value::repr(&value));
+            count += 1;
+        }
+        let decoded = Decoder::new(&encoded, vec![]).value().unwrap();
+        assert_eq!(value::repr(&decoded), value::repr(&value));
+        let is_long = matches!(encoded[0], tag::TEXT | tag::BLOB);
+        assert_eq!(scalar(&encoded).is_some(), plain::plain(&encoded).is_some() && !is_long, "{value:?}");
+    }
+    assert_eq!(count, 24);
+    let bad: [&[u8]; 7] = [&[], &[3], &[3, 1, 2], &[4, 1], &[7, 2, b'x'], &[7, 1, 0xff], &[8, 1, 1, 1]];
+    for bytes in bad {
+        assert!(scalar(bytes).is_none() && plain::plain(bytes).is_none(), "{bytes:?}");
+        assert!(decode(bytes, vec![]).is_err(), "{bytes:?}");
+    }
 }
 
 #[test]

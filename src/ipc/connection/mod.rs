@@ -19,8 +19,9 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::codec::Purpose;
+use super::parts::{Head, Parts};
 use crate::runtime::primitives::Lock;
-use crate::runtime::sync::{Arc, AtomicBool, AtomicU32, Mutex, Ordering};
+use crate::runtime::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 use crate::runtime::{Bell, Interrupt, Label, Reason, Site, Until, Wait, Waiter, Woken, block};
 
 pub use ring::Ring;
@@ -76,8 +77,8 @@ const BYTES: u8 = 0;
 const VALUE: u8 = 1;
 const PARCEL: u8 = 2;
 
-/// How long the other end is taken to be there without asking the system.
-const TRUST: Duration = Duration::from_micros(100);
+/// How long the other end is taken to be there without asking the system, in nanoseconds.
+const TRUST: u64 = 100_000;
 /// The longest sleep before everything is looked at again: a process that was killed may have taken a wake-up
 /// with it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -94,10 +95,12 @@ pub struct Message<'a> {
     pub fds: Vec<OwnedFd>,
 }
 
-/// When the other end was last seen, and how often ends had been closed by then.
+/// When the other end was last seen, by the system's clock in nanoseconds, and how often ends had been closed by
+/// then.
+#[derive(Default)]
 struct Sight {
-    at: Option<Instant>,
-    closes: u32,
+    at: AtomicU64,
+    closes: AtomicU32,
 }
 
 /// One end of a connection.
@@ -109,7 +112,7 @@ pub struct Connection {
     ring: Option<Ring>,
     /// The socket carries file descriptors.
     is_local: bool,
-    sight: Mutex<Sight>,
+    sight: Sight,
     parcels: Mutex<Parcels>,
     sending: Arc<Lock>,
     receiving: Arc<Lock>,
@@ -144,7 +147,7 @@ impl Connection {
             waiters: Mutex::default(),
             ring,
             is_local,
-            sight: Mutex::new(Sight { at: None, closes: 0 }),
+            sight: Sight::default(),
             parcels: Mutex::default(),
             sending: Lock::new(label("a connection's sending end")),
             receiving: Lock::new(label("a connection's receiving end")),
@@ -262,13 +265,29 @@ impl Connection {
         fds: &[Arc<OwnedFd>],
         site: Site,
     ) -> Result<(), Failure> {
-        let mut message = Vec::new();
-        if self.ring.is_some() {
-            message.reserve(bytes.len() + 16);
-            message.push(BYTES);
+        if self.ring.is_some() && fds.is_empty() {
+            return self.send_parts(Parts { head: Self::head(content), body: bytes }, || site);
         }
+        let mut message = self.frame(Vec::with_capacity(bytes.len() + 16));
         message.extend_from_slice(bytes);
         self.send_framed(content, &mut message, fds, site)
+    }
+
+    /// What a message begins with that goes through a ring and brings no descriptors.
+    pub fn head(content: Content) -> Head {
+        Head::of(if content == Content::Value { VALUE } else { BYTES })
+    }
+
+    /// Sends a message that begins with [`Connection::head`]. The line of the script is asked only if there is no
+    /// room at once.
+    ///
+    /// # Errors
+    /// As [`Connection::send`]. A connection without a ring takes no such messages, and says that it is closed.
+    pub fn send_parts(&self, message: Parts<'_>, site: impl Fn() -> Site) -> Result<(), Failure> {
+        self.check_open()?;
+        let ring = self.ring.as_ref().ok_or(Failure::Closed)?;
+        self.look_at_other_end(ring)?;
+        self.put(ring, message, site)
     }
 
     /// An empty message to be filled and sent by [`Connection::send_framed`], without another copy.
@@ -308,7 +327,26 @@ impl Connection {
                 }
             }
         }
-        self.put(ring, message, site)?;
+        self.put(ring, Parts::whole(message), || site)
+    }
+
+    /// Puts a message into the ring as soon as there is room, and wakes who sleeps at the other end.
+    fn put(&self, ring: &Ring, message: Parts<'_>, site: impl Fn() -> Site) -> Result<(), Failure> {
+        let wait =
+            || Wait { deadline: Some(Instant::now() + LOOK_FOR_READERS), try_only: false, site: site() };
+        loop {
+            let closes = ring.closes();
+            let is_off = || self.is_closed() || ring.closes() != closes;
+            let sent = ring.outgoing().send_unless(message, wait, is_off).map_err(|error| match error {
+                super::channel::SendError::Interrupted(interrupt) => Failure::Interrupted(interrupt),
+                super::channel::SendError::Memory(error) => Failure::System(error),
+            });
+            if sent? {
+                break;
+            }
+            self.check_open()?;
+            self.ask_for_other_end()?;
+        }
         if ring.must_ring() {
             // Whoever closed the other end does not sleep there.
             let _ = wire::ring(self.socket()?.as_fd());
@@ -316,52 +354,19 @@ impl Connection {
         Ok(())
     }
 
-    /// Puts a message into the ring as soon as there is room.
-    fn put(&self, ring: &Ring, message: &[u8], site: Site) -> Result<(), Failure> {
-        let slice = || Some(Instant::now() + LOOK_FOR_READERS);
-        while let Err((word, seen, sleepers)) = ring.reserve(message.len()) {
-            let until = Until::Passed { word, seen, sleepers };
-            block(until, Reason::External("room in a connection"), slice(), site)?;
-            self.check_open()?;
-            self.ask_for_other_end()?;
-        }
-        let mut wait = Wait { deadline: None, try_only: true, site };
-        loop {
-            let sent = ring.outgoing().send(message, &wait).map_err(|error| match error {
-                super::channel::SendError::Interrupted(interrupt) => Failure::Interrupted(interrupt),
-                super::channel::SendError::Memory(error) => Failure::System(error),
-            });
-            match sent {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
-                Err(failure) => {
-                    ring.unreserve(message.len());
-                    return Err(failure);
-                }
-            }
-            let still_there = self.check_open().and_then(|()| self.ask_for_other_end());
-            if let Err(failure) = still_there {
-                ring.unreserve(message.len());
-                return Err(failure);
-            }
-            wait = Wait { deadline: slice(), try_only: false, site };
-        }
-    }
-
     /// Fails if everybody has closed the other end. The system is asked now and then, and when somebody closed.
     fn look_at_other_end(&self, ring: &Ring) -> Result<(), Failure> {
-        let (now, closes) = (Instant::now(), ring.closes());
-        {
-            let mut sight = self.sight.lock();
-            if sight.closes == closes && sight.at.is_some_and(|at| now.saturating_duration_since(at) < TRUST)
-            {
-                return Ok(());
-            }
-            *sight = Sight { at: Some(now), closes };
+        let Sight { at, closes: closes_seen } = &self.sight;
+        let (now, closes) = (nanoseconds(), ring.closes());
+        let is_known = closes_seen.load(Ordering::Relaxed) == closes;
+        if is_known && now.wrapping_sub(at.load(Ordering::Relaxed)) < TRUST {
+            return Ok(());
         }
+        at.store(now, Ordering::Relaxed);
+        closes_seen.store(closes, Ordering::Relaxed);
         let result = self.ask_for_other_end();
         if result.is_err() {
-            self.sight.lock().at = None;
+            at.store(0, Ordering::Relaxed);
         }
         result
     }
@@ -404,19 +409,36 @@ impl Connection {
         site: Site,
         read: impl FnOnce(Message<'_>) -> R,
     ) -> Result<R, Failure> {
+        self.receive_lifting(longest, || site, |_| None, read)
+    }
+
+    /// As [`Connection::receive`]. A short message that is a value is first shown to `lift` where it lies, in the
+    /// ring: see [`Channel::receive_lifting`](super::Channel::receive_lifting). The line of the script is asked only if
+    /// there is no message at once.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn receive_lifting<R>(
+        &self,
+        longest: Option<u64>,
+        site: impl FnOnce() -> Site,
+        lift: impl Fn(&[u8]) -> Option<R>,
+        read: impl FnOnce(Message<'_>) -> R,
+    ) -> Result<R, Failure> {
         self.check_open()?;
         let Some(ring) = &self.ring else {
-            let bytes = self.receive_through_socket(longest, site)?;
+            let bytes = self.receive_through_socket(longest, site())?;
             return Ok(read(Message { content: Content::Bytes, bytes: &bytes, fds: Vec::new() }));
         };
         let mut read = Some(read);
-        if let Some(result) = self.try_receive(ring, longest, &mut read, site) {
+        if let Some(result) = self.try_receive(ring, longest, &lift, &mut read) {
             return result;
         }
+        let site = site();
         let _freed = self.take(&self.receiving, &Wait::forever(site))?;
         loop {
             let is_there = self.parcels.lock().drain(self.socket()?.as_fd());
-            if let Some(result) = self.try_receive(ring, longest, &mut read, site) {
+            if let Some(result) = self.try_receive(ring, longest, &lift, &mut read) {
                 return result;
             }
             if !is_there {
@@ -440,12 +462,15 @@ impl Connection {
         &self,
         ring: &Ring,
         longest: Option<u64>,
+        lift: &impl Fn(&[u8]) -> Option<R>,
         read: &mut Option<impl FnOnce(Message<'_>) -> R>,
-        site: Site,
     ) -> Option<Result<R, Failure>> {
-        let wait = Wait { deadline: None, try_only: true, site };
-        let received = ring.incoming().receive_with(&wait, |frame| {
-            ring.release(frame.len());
+        let wait = || Wait { deadline: None, try_only: true, site: Site::default() };
+        let lift = |frame: &[u8]| match frame {
+            [VALUE, value @ ..] if longest.is_none() => lift(value).map(Ok),
+            _ => None,
+        };
+        let received = ring.incoming().receive_lifting(wait, lift, |frame| {
             let (kind, bytes) = frame.split_first().unwrap_or((&BYTES, &[]));
             let (bytes, number) = match (kind, bytes.split_last_chunk::<8>()) {
                 (&PARCEL, Some((bytes, number))) => (bytes, Some(u64::from_le_bytes(*number))),
@@ -542,6 +567,11 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+fn nanoseconds() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Can the descriptor be read, or is it at its end?

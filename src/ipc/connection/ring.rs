@@ -11,15 +11,13 @@ use crate::ipc::channel::Channel;
 use crate::ipc::codec::{Decoder, Encoder};
 use crate::ipc::shared::{Shared, Zeroed};
 use crate::language::exception::Outcome;
+use crate::runtime::Bell;
 use crate::runtime::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::runtime::{Bell, Sleepers, wake_word};
 
 /// How many short messages may be under way.
 const MESSAGES: u64 = 16 << 10;
-/// Up to this length a message is short; of longer ones the bytes are counted.
-const SHORT: usize = 64;
-/// How many bytes of longer messages may be under way; a longer one goes alone.
-const BYTES: u64 = 1 << 20;
+/// How many bytes of messages that are not short may be under way; a longer one goes alone.
+const BYTES: u32 = 1 << 20;
 
 /// One direction.
 #[repr(C, align(64))]
@@ -28,11 +26,6 @@ struct Way {
     wanted: AtomicU32,
     /// How many receivers sleep; too many if one was killed, which costs a byte now and then.
     asleep: AtomicU32,
-    /// Bytes of longer messages under way; too many if a receiver was killed, until there are no messages.
-    bytes: AtomicU64,
-    /// Counted up when they become fewer.
-    received: AtomicU32,
-    senders: Sleepers,
 }
 
 #[repr(C)]
@@ -66,7 +59,8 @@ impl Ring {
     /// The arena's.
     pub fn pair() -> io::Result<(Self, Self)> {
         let state = Shared::<State>::new()?;
-        let (a, b) = (Channel::new(MESSAGES)?, Channel::new(MESSAGES)?);
+        let channel = || Channel::with_most_bytes(MESSAGES, BYTES);
+        let (a, b) = (channel()?, channel()?);
         let one = Self { state: state.clone(), side: 0, incoming: a.clone(), outgoing: b.clone() };
         Ok((one, Self { state, side: 1, incoming: b, outgoing: a }))
     }
@@ -133,10 +127,7 @@ impl Ring {
     pub fn note_close(&self) {
         self.state.closes.fetch_add(1, Ordering::Release);
         // Senders that wait for room look again as well.
-        for way in &self.state.ways {
-            way.received.fetch_add(1, Ordering::SeqCst);
-            wake_word(&way.received, u32::MAX);
-        }
+        self.channels().into_iter().for_each(Channel::wake_senders);
     }
 
     /// A number for a message that brings file descriptors.
@@ -144,55 +135,11 @@ impl Ring {
         self.state.parcels.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Counts the bytes of a message that is about to be sent; if there is no room for them, the word to sleep on
-    /// until there may be, with its value.
-    pub fn reserve(&self, length: usize) -> Result<(), (&AtomicU32, u32, &Sleepers)> {
-        if length <= SHORT {
-            return Ok(());
-        }
-        let (way, length) = (self.way_out(), length as u64);
-        let seen = way.received.load(Ordering::SeqCst);
-        let before = way.bytes.fetch_add(length, Ordering::SeqCst);
-        if before == 0 || before + length <= BYTES {
-            return Ok(());
-        }
-        if self.outgoing.is_empty() {
-            // Nothing is under way, whatever those left behind who were killed.
-            way.bytes.store(length, Ordering::SeqCst);
-            return Ok(());
-        }
-        self.unreserve(length as usize);
-        Err((&way.received, seen, &way.senders))
-    }
-
-    /// Takes back [`Ring::reserve`] of a message that was not sent.
-    pub fn unreserve(&self, length: usize) {
-        if length > SHORT {
-            subtract(&self.way_out().bytes, length as u64);
-        }
-    }
-
-    /// A message was received.
-    pub fn release(&self, length: usize) {
-        if length > SHORT {
-            let way = self.way_in();
-            subtract(&way.bytes, length as u64);
-            way.received.fetch_add(1, Ordering::SeqCst);
-            way.senders.wake_one(&way.received);
-        }
-    }
-
     /// A message was sent: does a receiver sleep that is to be woken with a byte?
     pub fn must_ring(&self) -> bool {
         let wanted = &self.way_out().wanted;
         wanted.load(Ordering::SeqCst) != 0 && wanted.swap(0, Ordering::SeqCst) != 0
     }
-}
-
-/// Subtracts from a counter that may have been set back meanwhile.
-fn subtract(counter: &AtomicU64, length: u64) {
-    let less = |count: u64| Some(count.saturating_sub(length));
-    let _ = counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
 }
 
 impl Bell for Ring {

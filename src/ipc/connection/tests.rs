@@ -137,33 +137,49 @@ fn descriptors_come_with_their_message() {
     }
 }
 
+/// Sends until there is no room, and once more in a thread, which waits then.
+fn blocked_sender<'a>(
+    scope: &'a thread::Scope<'a, '_>,
+    one: &'a Connection,
+) -> thread::ScopedJoinHandle<'a, Result<(), Failure>> {
+    let ring = one.ring().unwrap();
+    let at_once = Wait { deadline: None, try_only: true, site: site() };
+    while ring.outgoing().send(&message(100_000), &at_once).unwrap() {}
+    scope.spawn(|| one.send(Content::Bytes, &message(100_000), &[], site()))
+}
+
 #[test]
 fn what_is_under_way_has_a_bound() {
-    let (one, other) = Ring::pair().unwrap();
-    let send = |length: usize| {
-        let room = one.reserve(length).is_ok();
-        if room {
-            let wait = Wait { deadline: None, try_only: true, site: site() };
-            assert!(one.outgoing().send(&message(length), &wait).unwrap());
-        }
-        room
-    };
-    let mut sent = 0;
-    while send(100_000) {
-        sent += 1;
+    let (one, other) = Connection::pair().unwrap();
+    thread::scope(|scope| {
+        let sender = blocked_sender(scope, &one);
+        let incoming = other.ring().unwrap().incoming();
+        assert_eq!(incoming.len(), 10);
+        assert_eq!(receive(&other).unwrap().len(), 99_999);
+        sender.join().unwrap().unwrap();
+        assert_eq!(incoming.len(), 10);
+    });
+}
+
+#[test]
+fn a_sender_that_waits_for_room_sees_that_the_other_end_is_closed() {
+    for by_whom in [0, 1] {
+        let (one, other) = Connection::pair().unwrap();
+        thread::scope(|scope| {
+            let sender = blocked_sender(scope, &one);
+            match by_whom {
+                0 => other.close(),
+                _ => one.close(),
+            }
+            let failure = sender.join().unwrap().unwrap_err();
+            match failure {
+                Failure::System(error) => {
+                    assert_eq!((by_whom, error.kind()), (0, io::ErrorKind::BrokenPipe));
+                }
+                failure => assert!(by_whom == 1 && matches!(failure, Failure::Closed), "{failure:?}"),
+            }
+        });
     }
-    assert_eq!(sent, 10);
-    assert!(send(10), "short ones are not counted");
-    let wait = Wait { deadline: None, try_only: true, site: site() };
-    let take = || other.incoming().receive_with(&wait, |bytes| bytes.len()).unwrap();
-    // Taken by somebody who was killed before he could say so.
-    assert_eq!(take(), Some(100_000));
-    assert!(!send(100_000));
-    while take().is_some() {}
-    assert!(send(5 << 20), "nothing is under way: any length goes");
-    assert!(!send(100));
-    other.release(take().unwrap());
-    assert!(send(100_000));
 }
 
 fn meet(server: &'static [u8], client: &'static [u8]) -> [Result<Connection, Refusal>; 2] {

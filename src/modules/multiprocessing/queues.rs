@@ -15,8 +15,8 @@ use crate::language::identity::{Handle, Rank};
 use crate::language::native::{Call, NativeModule};
 use crate::language::variables::synchronise;
 use crate::modules::queue::empty_or_full;
-use crate::runtime::sync::{Arc, AtomicBool, Ordering};
 use crate::runtime::Wait;
+use crate::runtime::sync::{Arc, AtomicBool, Ordering};
 
 /// One of the classes.
 pub trait Class: Clone + Send + Sync + 'static {

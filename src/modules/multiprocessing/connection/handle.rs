@@ -6,7 +6,7 @@ use std::sync::Weak;
 
 use rhai::Dynamic;
 
-use crate::ipc::codec::{Decoder, Encoder, Travel, decode, decode_from_anybody};
+use crate::ipc::codec::{Decoder, Encoder, Travel, decode, decode_from_anybody, scalar, with_plain};
 use crate::ipc::connection::{Connection, Content, Failure, MOST_DESCRIPTORS, Message, Ring};
 use crate::language::builtins::bytearray::ByteArray;
 use crate::language::exception::{Class, Exception, Outcome, interrupted, raise, raise_io};
@@ -143,12 +143,21 @@ impl ConnectionHandle {
     ///
     /// # Errors
     /// TypeError for what cannot travel; OSError.
-    pub fn send(&self, value: &Dynamic, site: Site) -> Outcome<()> {
+    pub fn send(&self, value: &Dynamic, site: impl Fn() -> Site) -> Outcome<()> {
         self.check_writable()?;
         let connection = self.connection();
+        if connection.ring().is_some() {
+            // What this thread's script wrote to shared variables before the receiver has to see.
+            synchronise();
+            let head = Connection::head(Content::Value);
+            let sent = with_plain(value, head, |message| connection.send_parts(message, &site));
+            if let Some(sent) = sent {
+                return sent.map_err(|failure| self.raise(failure));
+            }
+        }
         let mut encoder = Encoder::onto(connection.frame(BUFFER.take()), connection.purpose());
         encoder.value(value)?;
-        self.send_encoded(encoder, site)
+        self.send_encoded(encoder, site())
     }
 
     /// Sends what was encoded onto [`Connection::frame`].
@@ -172,26 +181,23 @@ impl ConnectionHandle {
     /// OSError.
     pub fn send_bytes(&self, bytes: &[u8], site: Site) -> Outcome<()> {
         self.check_writable()?;
-        let mut message = self.connection().frame(BUFFER.take());
-        message.extend_from_slice(bytes);
-        let sent = self.connection().send_framed(Content::Bytes, &mut message, &[], site);
-        sent.map_err(|failure| self.raise(failure))?;
-        keep(message);
-        Ok(())
+        let sent = self.connection().send(Content::Bytes, bytes, &[], site);
+        sent.map_err(|failure| self.raise(failure))
     }
 
     /// Receives a value.
     ///
     /// # Errors
     /// EOFError, OSError; what decoding raises.
-    pub fn recv(&self, site: Site) -> Outcome<Dynamic> {
+    pub fn recv(&self, site: impl FnOnce() -> Site) -> Outcome<Dynamic> {
         self.check_readable()?;
         synchronise();
         let read = |message: Message<'_>| match message.content {
             Content::Value => decode(message.bytes, message.fds),
             Content::Bytes => decode_from_anybody(message.bytes),
         };
-        self.connection().receive(None, site, read).map_err(|failure| self.raise(failure))?
+        let received = self.connection().receive_lifting(None, site, |value| scalar(value).map(Ok), read);
+        received.map_err(|failure| self.raise(failure))?
     }
 
     /// Receives bytes.
@@ -287,13 +293,13 @@ pub(super) fn define(module: &mut NativeModule) {
             "Sends an object to the other end. Blocks while that is too far behind.",
             |this, call| {
                 let value = call.required(0)?;
-                this.send(&value, call.site()).map(|()| Dynamic::UNIT)
+                this.send(&value, || call.site()).map(|()| Dynamic::UNIT)
             },
         )
         .method::<ConnectionHandle, _>(
             "recv()",
             "Waits for an object from the other end; EOFError when that is closed and nothing is left.",
-            |this, call| this.recv(call.site()),
+            |this, call| this.recv(|| call.site()),
         )
         .method::<ConnectionHandle, _>(
             "send_bytes(buf, offset=0, size=None)",

@@ -196,7 +196,7 @@ impl ManagerHandle {
         process.start(&realm, site)?;
         writer.connection().close();
         theirs.connection().close();
-        let address = reader.recv(site)?;
+        let address = reader.recv(|| site)?;
         *self.0.address.lock() = address.clone();
         *self.0.state.lock() = State::Started(Remote::new(address, self.0.key.clone()));
         *self.0.process.lock() = Some(process);
@@ -324,12 +324,12 @@ fn run_server(call: &mut Call) -> Outcome<Dynamic> {
         drop(Function::new(call.context(), &initializer)?.call(initargs)?);
     }
     let server = Server::new(call.context(), registry, address, key)?;
-    writer.send(server.listener().address(), site)?;
+    writer.send(server.listener().address(), || site)?;
     writer.connection().close();
     let listener = server.listener().clone();
     ThreadHandle::spawn(&realm, None, true, site, move || {
         // Nothing is ever sent: it ends when the owner does.
-        let _ = lifeline.recv(site);
+        let _ = lifeline.recv(|| site);
         listener.close();
         Ok(Dynamic::UNIT)
     })?;
