@@ -12,6 +12,8 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use onelock::{GilMode, Interpreter};
+use rhai::grain::{Compiler, Vm};
+use rhai::{Engine, Scope};
 
 fn main() {
     divan::main();
@@ -46,6 +48,24 @@ fn interpreter(bencher: Bencher) {
 #[divan::bench(args = MODES)]
 fn tick(bencher: Bencher, mode: &str) {
     script(bencher, mode, 100_000, "let x = 0; for i in 0..EVENTS { x += i; }");
+}
+
+/// The same beside rhai's own engine, which has no safepoints, and with more in the loop: what safepoints cost.
+#[divan::bench(args = ["rhai", "off", "interval", "ticks"])]
+fn one_thread(bencher: Bencher, mode: &str) {
+    const SOURCE: &str = "
+        fn fib(n) { if n < 2 { n } else { fib(n - 1) + fib(n - 2) } }
+        let sum = 0;
+        for i in 0..20000 { if i % 3 == 0 { sum += i; } else { sum -= 1; } }
+        sum += fib(15);";
+    if mode != "rhai" {
+        return script(bencher, mode, 1, SOURCE);
+    }
+    let engine = Engine::new();
+    bencher.counter(ItemsCount::new(1u64)).bench_local(|| {
+        let program = Compiler::new().compile(&engine.compile(SOURCE).expect("rhai")).into_shared();
+        Vm::new(&engine).eval_with_callbacks(&mut Scope::new(), &program).expect("the script runs")
+    });
 }
 
 /// A native method that does nothing much: what of the rows below is only the call.
