@@ -56,6 +56,22 @@ fn an_executor() {
 }
 
 #[test]
+fn a_result_whose_answer_the_main_thread_takes() {
+    check(
+        "let pool = Pool(2); let other = pool.apply_async(|x| x, [1]); \
+         pool.apply_async(|| { print(\"ready\"); sleep(60); }).get();",
+    );
+}
+
+#[test]
+fn futures_as_they_are_completed() {
+    check(
+        "from concurrent.futures import as_completed; let ex = ProcessPoolExecutor(2); let fs = [ex.submit(|| 1)]; \
+         fs.push(ex.submit(|| { print(\"ready\"); sleep(60); })); for f in as_completed(fs) { }",
+    );
+}
+
+#[test]
 fn threads() {
     check("let pool = ThreadPool(2); pool.apply(|| { print(\"ready\"); sleep(60); });");
 }

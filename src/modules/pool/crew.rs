@@ -227,9 +227,15 @@ impl Workforce for Crew {
         self.state.enter().alive
     }
 
-    fn attend(&self, _: &dyn Fn() -> bool, _: Site) -> Outcome<()> {
+    fn has_answers_to_take(&self) -> bool {
+        false
+    }
+
+    fn attend(&self, _: &Wait, _: &dyn Fn() -> bool) -> Outcome<()> {
         Ok(())
     }
+
+    fn nudge(&self) {}
 
     fn submit(self: Arc<Self>, work: Work, _: bool, site: Site) -> Result<(), Refused> {
         let jobs = work.into_jobs();

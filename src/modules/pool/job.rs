@@ -154,14 +154,18 @@ impl Reply {
 /// How a job went. A chunk ends with the first call that raises.
 pub type Answer = Result<Reply, Exception>;
 
+/// What is left to do when a job is done: the script's callbacks.
+pub type Errand = Box<dyn FnOnce() + Send>;
+
 /// Who waits for a job, or for several of one call of `map`.
 pub trait Ticket: Send + Sync {
     /// A worker is about to run the job: a thread, or a process. False if it was cancelled, and then nothing more
     /// is heard of it.
     fn begin(&self, worker: Option<&Arc<Thread>>) -> bool;
 
-    /// The job is done, on the thread that ran it.
-    fn finish(&self, part: usize, answer: Answer);
+    /// The job is done. What comes back is to be called on a thread that may run the script's callbacks: the one that
+    /// ran the job, or one that looks after those who do, and not one that happens to be there.
+    fn finish(&self, part: usize, answer: Answer) -> Option<Errand>;
 
     /// The job will not be run: the pool gives up, for the reason given if there is one.
     fn abandon(&self, part: usize, reason: Option<&Exception>);
@@ -200,7 +204,9 @@ impl Job {
             Err(error) if is_stop(&error) => return Err(error),
             Err(error) => Err(exception_of(&error, "", "")),
         };
-        self.ticket.finish(self.part, answer);
+        if let Some(errand) = self.ticket.finish(self.part, answer) {
+            errand();
+        }
         Ok(())
     }
 }

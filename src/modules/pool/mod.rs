@@ -13,7 +13,7 @@ mod program;
 mod workforce;
 
 pub use crew::Crew;
-pub use job::{Answer, Calls, Chunks, Items, Job, Part, Reply, Ticket, Work, answer, outgoing};
+pub use job::{Answer, Calls, Chunks, Errand, Items, Job, Part, Reply, Ticket, Work, answer, outgoing};
 pub use loss::{Losses, Told};
 pub use program::{
     begin_run, close_at_end, end_of_program, forget, is_shutting_down, terminate_at_end, terminate_pools,
@@ -21,11 +21,13 @@ pub use program::{
 pub use workforce::{Initializer, Plan, Refused, Staffing, Workforce};
 
 use std::fmt;
+use std::sync::Weak;
 
 use crate::language::exception::{Outcome, raise};
+use crate::language::function::Function;
 use crate::language::native::Call;
 use crate::runtime::sync::Arc;
-use crate::runtime::{Site, Thread};
+use crate::runtime::{Site, Thread, Wait};
 
 /// Where a task came from, for reports.
 #[derive(Clone)]
@@ -38,6 +40,8 @@ pub struct Origin {
     pub crew: Arc<str>,
     /// How many workers there are at most.
     pub workers: usize,
+    /// Whose answers somebody has to take before the task is done.
+    pub answered_by: Option<Weak<dyn Workforce>>,
 }
 
 impl fmt::Display for Origin {
@@ -51,6 +55,38 @@ impl fmt::Display for Origin {
 }
 
 impl Origin {
+    /// Where a task comes from that is handed to `crew`.
+    pub fn new(crew: &Arc<dyn Workforce>, function: &Function, site: Site) -> Self {
+        let plan = crew.plan();
+        Self {
+            function: Arc::clone(function.name()),
+            site,
+            crew: Arc::clone(&plan.name),
+            workers: plan.workers,
+            answered_by: crew.has_answers_to_take().then(|| Arc::downgrade(crew)),
+        }
+    }
+
+    /// See [`Workforce::attend`].
+    ///
+    /// # Errors
+    /// An interrupt.
+    pub fn attend(&self, wait: &Wait, is_done: &dyn Fn() -> bool) -> Outcome<()> {
+        attend(self.answered_by.as_ref(), wait, is_done)
+    }
+
+    /// Takes the answers that are there, so that whoever asks again and again sees them at once.
+    pub fn look(&self, is_done: &dyn Fn() -> bool) -> Outcome<()> {
+        self.attend(&Wait { deadline: None, try_only: true, site: Site::default() }, is_done)
+    }
+
+    /// See [`Workforce::nudge`].
+    pub fn nudge(&self) {
+        if let Some(crew) = self.answered_by.as_ref().and_then(Weak::upgrade) {
+            crew.nudge();
+        }
+    }
+
     /// What a thread waits for that waits for the task: the task, and who runs it or would.
     pub fn describe_wait(&self, runner: Option<&Arc<Thread>>) -> String {
         let by = match (runner, self.workers) {
@@ -59,6 +95,17 @@ impl Origin {
             (None, n) => format!("not begun by any of the {n} workers of {}", self.crew),
         };
         format!("the result of {}() (handed in at {}, {by})", self.function, self.site)
+    }
+}
+
+/// [`Workforce::attend`] for a workforce that there may be.
+///
+/// # Errors
+/// An interrupt.
+pub fn attend(crew: Option<&Weak<dyn Workforce>>, wait: &Wait, is_done: &dyn Fn() -> bool) -> Outcome<()> {
+    match crew.and_then(Weak::upgrade) {
+        Some(crew) if !is_done() => crew.attend(wait, is_done),
+        _ => Ok(()),
     }
 }
 

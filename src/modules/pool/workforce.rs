@@ -5,8 +5,8 @@ use rhai::{Dynamic, EvalAltResult};
 use super::job::Work;
 use crate::language::exception::{Exception, Outcome};
 use crate::language::function::Function;
-use crate::runtime::Site;
 use crate::runtime::sync::Arc;
+use crate::runtime::{Site, Wait};
 
 /// When workers are started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +65,19 @@ pub trait Workforce: Send + Sync {
     /// of the others hear nothing.
     fn submit(self: Arc<Self>, work: Work, will_attend: bool, site: Site) -> Result<(), Refused>;
 
-    /// Takes the workers' answers until `is_done`, if nobody else does it; it is asked after each answer. The caller
-    /// thereby spares itself a thread that would take them and wake it.
+    /// Do the workers' answers come to where somebody has to take them?
+    fn has_answers_to_take(&self) -> bool;
+
+    /// Takes the workers' answers until `is_done` or until the wait is over, if nobody else does it; it is asked after
+    /// each answer. The caller thereby spares itself a thread that would take them and wake it. When it returns, the
+    /// caller still has to wait in its own way for what it attended for.
     ///
     /// # Errors
     /// An interrupt.
-    fn attend(&self, is_done: &dyn Fn() -> bool, site: Site) -> Outcome<()>;
+    fn attend(&self, wait: &Wait, is_done: &dyn Fn() -> bool) -> Outcome<()>;
+
+    /// Something that a thread may attend for has come to pass without an answer: it looks round.
+    fn nudge(&self);
 
     /// Cancels the jobs that no worker has been given yet.
     fn cancel_waiting(&self);

@@ -80,6 +80,7 @@ pub(super) fn define(module: &mut NativeModule) {
         )
         .method::<FutureHandle, _>("done()", "Is the call over or cancelled?", |future, _| {
             synchronise();
+            future.0.look()?;
             Ok(future.0.is_done().into())
         })
         .method::<FutureHandle, _>(

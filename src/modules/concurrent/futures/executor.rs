@@ -71,16 +71,6 @@ impl Executor {
         Arc::new(Self { crew, makes_chunks, last: Mutex::default() })
     }
 
-    fn origin(&self, function: &Function, site: Site) -> Origin {
-        let plan = self.crew.plan();
-        Origin {
-            function: Arc::clone(function.name()),
-            site,
-            crew: Arc::clone(&plan.name),
-            workers: plan.workers,
-        }
-    }
-
     fn refused(call: &Call, refused: Refused) -> Box<EvalAltResult> {
         match refused {
             Refused::Broken(exception) => {
@@ -120,7 +110,8 @@ impl Executor {
         let args = function.arguments(args, keywords)?;
         synchronise();
         let site = call.site();
-        let future = Future::new(&call.realm(), Some(self.origin(&function, site)), Told::default());
+        let future =
+            Future::new(&call.realm(), Some(Origin::new(&self.crew, &function, site)), Told::default());
         let ticket = Arc::new(Task(Arc::clone(&future)));
         let job = Job { function, calls: Calls::One(args), part: 0, ticket };
         self.hand_in(call, vec![job], site)?;
@@ -143,7 +134,7 @@ impl Executor {
         let mut calls = zip(call, iterables)?.into_iter().peekable();
         synchronise();
         let (site, realm, told) = (call.site(), call.realm(), Told::default());
-        let origin = self.origin(&function, site);
+        let origin = Origin::new(&self.crew, &function, site);
         let mut futures = VecDeque::with_capacity(calls.len().div_ceil(chunksize));
         let mut jobs = Vec::with_capacity(futures.capacity());
         while calls.peek().is_some() {

@@ -9,7 +9,7 @@ use crate::language::function::Function;
 use crate::language::realm::Realm;
 use crate::language::value;
 use crate::language::variables::{synchronise, to_local};
-use crate::modules::pool::{Answer, Losses, Origin, Reply, Ticket, Told, outgoing};
+use crate::modules::pool::{Answer, Errand, Losses, Origin, Reply, Ticket, Told, Workforce, outgoing};
 use crate::modules::threading::report_uncaught;
 use crate::runtime::sync::Arc;
 use crate::runtime::{Monitor, Reason, Resource, Thread, Wait, WaitQueue};
@@ -134,6 +134,7 @@ impl Future {
             state.waiters.wake_all();
             std::mem::take(&mut state.callbacks)
         };
+        self.nudge();
         self.call_back(&callbacks);
         true
     }
@@ -169,11 +170,34 @@ impl Future {
         end
     }
 
+    /// Looks whether it has been answered meanwhile.
+    ///
+    /// # Errors
+    /// An interrupt.
+    pub fn look(&self) -> Outcome<()> {
+        self.origin.as_ref().map_or(Ok(()), |origin| origin.look(&|| self.is_done()))
+    }
+
+    /// Whose answers somebody has to take before it is done.
+    pub fn answered_by(&self) -> Option<&Weak<dyn Workforce>> {
+        self.origin.as_ref().and_then(|origin| origin.answered_by.as_ref())
+    }
+
+    /// It is done without an answer.
+    pub fn nudge(&self) {
+        if let Some(origin) = &self.origin {
+            origin.nudge();
+        }
+    }
+
     /// Waits for the result.
     ///
     /// # Errors
     /// TimeoutError when the wait was over first, CancelledError, an interrupt.
     fn wait(self: &Arc<Self>, wait: &Wait) -> Outcome<Result<Dynamic, Exception>> {
+        if let Some(origin) = &self.origin {
+            origin.attend(wait, &|| self.is_done())?;
+        }
         let found = self
             .state
             .wait_until(
@@ -281,11 +305,19 @@ impl Future {
         }
     }
 
-    /// Sets the result.
+    /// Sets the result, and calls the callbacks.
     ///
     /// # Errors
     /// The state's name if the future is done.
     pub fn set(self: &Arc<Self>, result: Result<Dynamic, Exception>) -> Result<(), String> {
+        let callbacks = self.set_only(result)?;
+        self.nudge();
+        self.call_back(&callbacks);
+        Ok(())
+    }
+
+    /// Sets the result; returns the callbacks.
+    fn set_only(self: &Arc<Self>, result: Result<Dynamic, Exception>) -> Result<Vec<Arc<Function>>, String> {
         let result = result.map(outgoing);
         let end = if result.is_ok() { End::Returned } else { End::Raised };
         let loss = match (&result, &self.origin, self.realm.upgrade()) {
@@ -307,8 +339,7 @@ impl Future {
             (std::mem::take(&mut state.watches), std::mem::take(&mut state.callbacks))
         };
         self.tell(&watches, end);
-        self.call_back(&callbacks);
-        Ok(())
+        Ok(callbacks)
     }
 }
 
@@ -329,10 +360,15 @@ impl Ticket for Task {
         self.0.set_running_or_notify_cancel(worker).unwrap_or(false)
     }
 
-    fn finish(&self, _: usize, answer: Answer) {
+    fn finish(&self, _: usize, answer: Answer) -> Option<Errand> {
         let result = answer.map(Reply::into_value);
         // A script may have set it meanwhile; its word came first.
-        let _ = self.0.set(result);
+        let callbacks = self.0.set_only(result).unwrap_or_default();
+        if callbacks.is_empty() {
+            return None;
+        }
+        let future = Arc::clone(&self.0);
+        Some(Box::new(move || future.call_back(&callbacks)))
     }
 
     fn abandon(&self, _: usize, reason: Option<&Exception>) {

@@ -1,6 +1,7 @@
 //! Waiting for several futures: `wait` and `as_completed`.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Weak;
 
 use rhai::Dynamic;
 
@@ -13,6 +14,7 @@ use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
 use crate::language::value;
 use crate::language::variables::synchronise;
+use crate::modules::pool::{Workforce, attend};
 use crate::runtime::sync::{Arc, Mutex};
 use crate::runtime::{Monitor, Reason, Resource, Site, Wait, WaitQueue};
 
@@ -69,6 +71,14 @@ impl Resource for Several {
 }
 
 type Futures = Vec<Arc<Future>>;
+
+/// The workforce whose answers all of these wait for, if it is one.
+fn answered_by(futures: &[Arc<Future>]) -> Option<Weak<dyn Workforce>> {
+    let pending = futures.iter().filter(|future| !future.is_done());
+    let mut crews = pending.map(|future| future.answered_by());
+    let first = crews.next()??;
+    crews.all(|crew| crew.is_some_and(|crew| Weak::ptr_eq(first, crew))).then(|| Weak::clone(first))
+}
 
 /// The futures of a call, each once, in their order.
 fn futures(call: &mut Call) -> Outcome<Futures> {
@@ -143,13 +153,15 @@ fn wait(call: &mut Call) -> Outcome<Dynamic> {
     };
     if pending > 0 && !is_over {
         let wait = call.wait_for(timeout);
+        let is_over = |state: &State| state.left == 0 || state.failed;
+        attend(answered_by(&futures).as_ref(), &wait, &|| is_over(&watch.state.enter()))?;
         watch
             .state
             .wait_until(
                 &wait,
                 || watch.reason(),
                 |state| &mut state.waiters,
-                |state| (state.left == 0 || state.failed).then_some(()),
+                |state| is_over(state).then_some(()),
             )
             .map_err(interrupted)?;
     }
@@ -170,6 +182,7 @@ struct Completed {
     wait: Wait,
     /// Kept so that their ends are told: nobody else may refer to them.
     pending: Mutex<Vec<Arc<Future>>>,
+    answered_by: Option<Weak<dyn Workforce>>,
 }
 
 impl Items for Completed {
@@ -180,6 +193,10 @@ impl Items for Completed {
     fn next(&self, site: Site) -> Outcome<Option<Dynamic>> {
         let wait = Wait { site, ..self.wait.clone() };
         let is_over = |state: &State| state.left == 0 && state.ended.is_empty();
+        attend(self.answered_by.as_ref(), &wait, &|| {
+            let state = self.watch.state.enter();
+            state.left == 0 || !state.ended.is_empty()
+        })?;
         let found = self
             .watch
             .state
@@ -221,7 +238,9 @@ fn as_completed(call: &mut Call) -> Outcome<Dynamic> {
             watch.ended(future, end);
         }
     }
-    Ok(Dynamic::from(Generator::new(Completed { watch, total, wait, pending: Mutex::new(futures) })))
+    let answered_by = answered_by(&futures);
+    let pending = Mutex::new(futures);
+    Ok(Dynamic::from(Generator::new(Completed { watch, total, wait, pending, answered_by })))
 }
 
 pub(super) fn define(module: &mut NativeModule) {

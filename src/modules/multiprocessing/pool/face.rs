@@ -98,16 +98,6 @@ impl Pool {
         Ok(found)
     }
 
-    fn origin(&self, function: &Function, site: Site) -> Origin {
-        let plan = self.crew.plan();
-        Origin {
-            function: Arc::clone(function.name()),
-            site,
-            crew: Arc::clone(&plan.name),
-            workers: plan.workers,
-        }
-    }
-
     fn submit(self: &Arc<Self>, work: Work, style: Style, site: Site) -> Outcome<()> {
         Arc::clone(&self.crew).submit(work, style == Style::Waits, site).map_err(|refused| match refused {
             Refused::Closed => raise("ValueError", "Pool not running"),
@@ -124,7 +114,7 @@ impl Pool {
         progress: Option<Progress>,
     ) -> Request {
         Request {
-            origin: self.origin(function, site),
+            origin: Origin::new(&self.crew, function, site),
             callbacks,
             handler: Arc::clone(&self.handler),
             progress,
@@ -181,18 +171,12 @@ impl Pool {
         synchronise();
         let (site, realm) = (call.site(), call.realm());
         let pool = Arc::clone(self) as Arc<dyn Any + Send + Sync>;
-        let origin = self.origin(&function, site);
+        let origin = Origin::new(&self.crew, &function, site);
         // Without chunks an item that fails does not end the iteration.
         let results = Results::new(&realm, origin, pool, items.calls().div_ceil(size), is_ordered, size > 1);
         let ticket = Arc::new(imap::Jobs(Arc::clone(&results)));
         self.submit(Work::Chunks(Chunks { function, items, size, ticket }), Style::Async, site)?;
         Ok(Dynamic::from(ResultsHandle(results)))
-    }
-
-    /// Waits for a result on behalf of a method that returns its value.
-    fn get(&self, result: &Arc<AsyncResult>, site: Site) -> Outcome<Dynamic> {
-        self.crew.attend(&|| result.is_settled(), site)?;
-        result.get(&Wait::forever(site))
     }
 
     fn close(&self) {
@@ -277,7 +261,7 @@ pub fn define<H: PoolHandle>(module: &mut NativeModule) {
             "Has func(*args, **kwds) called by a worker, and waits for its result.",
             |pool, call| {
                 let result = pool.pool().apply_async(call, Style::Waits)?;
-                pool.pool().get(&result, call.site())
+                result.get(&Wait::forever(call.site()))
             },
         )
         .method::<H, _>(
@@ -290,7 +274,7 @@ pub fn define<H: PoolHandle>(module: &mut NativeModule) {
             "Calls func with each item, in chunks, and waits for all results: a list in the items' order.",
             |pool, call| {
                 let result = pool.pool().map_async(call, Kind::Single, Style::Waits)?;
-                pool.pool().get(&result, call.site())
+                result.get(&Wait::forever(call.site()))
             },
         )
         .method::<H, _>(
@@ -303,7 +287,7 @@ pub fn define<H: PoolHandle>(module: &mut NativeModule) {
             "map() with several arguments: each item holds those of one call.",
             |pool, call| {
                 let result = pool.pool().map_async(call, Kind::Tuples, Style::Waits)?;
-                pool.pool().get(&result, call.site())
+                result.get(&Wait::forever(call.site()))
             },
         )
         .method::<H, _>(

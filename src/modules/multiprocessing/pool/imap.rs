@@ -13,7 +13,7 @@ use crate::language::identity::Handle;
 use crate::language::native::NativeModule;
 use crate::language::realm::Realm;
 use crate::language::variables::{synchronise, to_local};
-use crate::modules::pool::{Answer, Losses, Origin, Reply, Ticket, Told};
+use crate::modules::pool::{Answer, Errand, Losses, Origin, Reply, Ticket, Told};
 use crate::runtime::sync::Arc;
 use crate::runtime::{Monitor, Reason, Resource, Site, Thread, Wait, WaitQueue};
 
@@ -78,6 +78,10 @@ impl Results {
     /// interrupt.
     fn next(self: &Arc<Self>, wait: &Wait) -> Outcome<Option<Dynamic>> {
         synchronise();
+        self.origin.attend(wait, &|| {
+            let state = self.state.enter();
+            state.is_over || state.left == 0 || state.is_abandoned || !state.items.is_empty()
+        })?;
         let found = self
             .state
             .wait_until(
@@ -149,7 +153,7 @@ impl Ticket for Jobs {
         true
     }
 
-    fn finish(&self, part: usize, answer: Answer) {
+    fn finish(&self, part: usize, answer: Answer) -> Option<Errand> {
         let own = &self.0;
         let pool = {
             let mut state = own.state.enter();
@@ -169,11 +173,13 @@ impl Ticket for Jobs {
             if state.left == 0 { state.pool.take() } else { None }
         };
         drop(pool);
+        None
     }
 
     fn abandon(&self, part: usize, reason: Option<&Exception>) {
         if let Some(reason) = reason {
-            return self.finish(part, Err(reason.clone()));
+            self.finish(part, Err(reason.clone()));
+            return;
         }
         let pool = {
             let mut state = self.0.state.enter();

@@ -10,7 +10,7 @@ use crate::language::identity::{Handle, Rank};
 use crate::language::native::NativeModule;
 use crate::language::realm::Realm;
 use crate::language::variables::{synchronise, to_local};
-use crate::modules::pool::{Answer, Losses, Origin, Reply, Ticket, Told};
+use crate::modules::pool::{Answer, Errand, Losses, Origin, Reply, Ticket, Told};
 use crate::modules::threading::report_uncaught;
 use crate::runtime::sync::Arc;
 use crate::runtime::{Monitor, Reason, Resource, Thread, Wait, WaitQueue};
@@ -108,13 +108,14 @@ impl AsyncResult {
     }
 
     /// Is there nothing more to wait for?
-    pub fn is_settled(&self) -> bool {
+    fn is_settled(&self) -> bool {
         let state = self.state.enter();
         state.result.is_some() || state.is_abandoned
     }
 
-    fn is_ready(&self) -> bool {
-        self.state.enter().result.is_some()
+    fn is_ready(&self) -> Outcome<bool> {
+        self.origin.look(&|| self.is_settled())?;
+        Ok(self.state.enter().result.is_some())
     }
 
     /// Waits; nothing when the wait was over first.
@@ -123,6 +124,7 @@ impl AsyncResult {
     /// An interrupt.
     fn wait(self: &Arc<Self>, wait: &Wait) -> Outcome<Option<()>> {
         synchronise();
+        self.origin.attend(wait, &|| self.is_settled())?;
         self.state
             .wait_until(
                 wait,
@@ -208,6 +210,7 @@ impl AsyncResult {
         }
         synchronise();
         self.settle(result);
+        self.origin.nudge();
     }
 
     fn settle(&self, result: Result<Dynamic, Exception>) {
@@ -265,7 +268,7 @@ impl Ticket for Jobs {
         true
     }
 
-    fn finish(&self, part: usize, answer: Answer) {
+    fn finish(&self, part: usize, answer: Answer) -> Option<Errand> {
         let own = &self.0;
         let result = {
             let mut state = own.state.enter();
@@ -283,7 +286,7 @@ impl Ticket for Jobs {
                 }
             }
             if state.left > 0 {
-                return;
+                return None;
             }
             let parts = std::mem::take(&mut state.parts);
             match state.failure.take() {
@@ -292,12 +295,15 @@ impl Ticket for Jobs {
                 None => Ok(parts.into_iter().flatten().next().map_or(Dynamic::UNIT, Reply::into_value)),
             }
         };
+        // Its callbacks have a thread of their own.
         own.complete(result);
+        None
     }
 
     fn abandon(&self, part: usize, reason: Option<&Exception>) {
         if let Some(reason) = reason {
-            return self.finish(part, Err(reason.clone()));
+            self.finish(part, Err(reason.clone()));
+            return;
         }
         let pool = {
             let mut state = self.0.state.enter();
@@ -365,7 +371,7 @@ pub(super) fn define(module: &mut NativeModule) {
         )
         .method::<ResultHandle, _>("ready()", "Is the call over?", |result, _| {
             synchronise();
-            Ok(result.0.is_ready().into())
+            Ok(result.0.is_ready()?.into())
         })
         .method::<ResultHandle, _>(
             "successful()",

@@ -1,5 +1,6 @@
 //! The parent's side: hands jobs to worker processes, takes their answers, and replaces or buries the dead.
 
+mod alarm;
 mod answers;
 mod burial;
 mod jobs;
@@ -24,11 +25,11 @@ use crate::language::pointer::Name;
 use crate::language::realm::Realm;
 use crate::modules::multiprocessing::context::StartMethod;
 use crate::modules::multiprocessing::process::{ProcessHandle, Target};
-use crate::modules::pool::{Plan, Refused, Work, Workforce, close_at_end, terminate_at_end};
+use crate::modules::pool::{Errand, Plan, Refused, Work, Workforce, close_at_end, terminate_at_end};
 use crate::modules::threading::ThreadHandle;
 use crate::runtime::sync::{Arc, Mutex};
-use crate::runtime::{Monitor, Reason, Site, Wait, WaitQueue, detached};
-use answers::Turn;
+use crate::runtime::{Monitor, Reason, Site, ThreadId, Wait, WaitQueue, detached};
+use alarm::Alarm;
 
 /// Whose workers they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +64,8 @@ enum Receiver {
     Nobody,
     /// The crew's own thread.
     Helper,
-    /// A thread that waits for one of them.
-    Caller,
+    /// A thread that waits for one of them, or has just handed in a job.
+    Caller(Option<ThreadId>),
 }
 
 /// A job that was not sent.
@@ -80,7 +81,16 @@ struct State {
     waiting: VecDeque<Waiting>,
     sent: Outbox,
     receiver: Receiver,
-    /// The crew's own thread waits here until it has answers to take.
+    /// Several threads have waited for answers at once since there were none to wait for.
+    has_several_callers: bool,
+    /// How many answers callers have taken.
+    taken: u64,
+    /// What [`State::taken`] was when the crew's own thread was asked to look whether anybody takes the answers.
+    asked: Option<u64>,
+    alarm: Alarm,
+    /// Callbacks, for the crew's own thread.
+    errands: VecDeque<Errand>,
+    /// The crew's own thread waits here until it has something to do.
     idle: WaitQueue,
     /// Workers that have ended, and whose last answers are in.
     ended: VecDeque<u64>,
@@ -112,7 +122,7 @@ impl State {
             || self.notices > 0
     }
 
-    /// Sees to it that somebody takes the answers.
+    /// Sees to it that somebody takes the answers now.
     fn call_helper(&mut self) {
         if self.receiver == Receiver::Nobody {
             self.receiver = Receiver::Helper;
@@ -132,6 +142,8 @@ pub struct ProcessCrew {
     /// Ready when a worker has ended, or there are none any more.
     ends: OwnedFd,
     over: OwnedFd,
+    /// Ready when it is time to look whether anybody takes the answers.
+    timer: OwnedFd,
     state: Monitor<State>,
     /// The last function with a key, encoded.
     plain: Mutex<Option<(u64, Arc<[u8]>)>>,
@@ -139,6 +151,8 @@ pub struct ProcessCrew {
 
 /// What [`ProcessCrew::over`] is called among the workers.
 const OVER: u64 = u64::MAX;
+/// What [`ProcessCrew::timer`] is called there.
+const TIMER: u64 = u64::MAX - 1;
 
 thread_local! {
     /// The address of the crew that the calling thread looks after.
@@ -161,8 +175,11 @@ impl ProcessCrew {
         let failed = |error: std::io::Error| raise_io(&error, None);
         let ends = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
         let over = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
-        epoll::add(&ends, &over, epoll::EventData::new_u64(OVER), epoll::EventFlags::IN)
-            .map_err(|error| failed(error.into()))?;
+        let timer = alarm::timer().map_err(|error| failed(error.into()))?;
+        for (fd, name) in [(&over, OVER), (&timer, TIMER)] {
+            epoll::add(&ends, fd, epoll::EventData::new_u64(name), epoll::EventFlags::IN)
+                .map_err(|error| failed(error.into()))?;
+        }
         let crew = Arc::new(Self {
             realm: Arc::downgrade(realm),
             plan,
@@ -172,6 +189,7 @@ impl ProcessCrew {
             answers: Channel::new(0).map_err(failed)?,
             ends,
             over,
+            timer,
             state: Monitor::default(),
             plain: Mutex::default(),
         });
@@ -282,26 +300,24 @@ impl Workforce for ProcessCrew {
             Kind::Pool => self.submit_at_once(work),
             Kind::Executor => self.submit_in_turn(work, site),
         };
-        let mut state = self.state.enter();
-        if state.is_busy() && !(will_attend && submitted.is_ok()) {
-            state.call_helper();
+        if !(will_attend && submitted.is_ok()) {
+            self.take_some();
         }
         submitted
     }
 
-    fn attend(&self, is_done: &dyn Fn() -> bool, site: Site) -> Outcome<()> {
-        {
-            let mut state = self.state.enter();
-            if state.receiver != Receiver::Nobody || !state.is_busy() {
-                return Ok(());
-            }
-            state.receiver = Receiver::Caller;
-        }
-        let _turn = Turn(self);
-        while !is_done() && self.state.enter().ended.is_empty() {
-            self.receive(site)?;
-        }
+    fn has_answers_to_take(&self) -> bool {
+        true
+    }
+
+    fn attend(&self, wait: &Wait, is_done: &dyn Fn() -> bool) -> Outcome<()> {
+        let Some(_turn) = self.take_turn(wait) else { return Ok(()) };
+        while !is_done() && !self.must_stop_attending() && self.receive(wait)? {}
         Ok(())
+    }
+
+    fn nudge(&self) {
+        self.nudge_caller();
     }
 
     fn cancel_waiting(&self) {

@@ -80,7 +80,7 @@ impl Outbox {
 mod tests {
     use super::*;
     use crate::language::exception::Exception;
-    use crate::modules::pool::Answer;
+    use crate::modules::pool::{Answer, Errand};
     use crate::runtime::Thread;
 
     struct Nobody;
@@ -90,7 +90,9 @@ mod tests {
             true
         }
 
-        fn finish(&self, _: usize, _: Answer) {}
+        fn finish(&self, _: usize, _: Answer) -> Option<Errand> {
+            None
+        }
 
         fn abandon(&self, _: usize, _: Option<&Exception>) {}
 

@@ -4,10 +4,11 @@ use rustix::event::epoll;
 use rustix::process::Signal;
 
 use super::super::message::{self, Back};
-use super::{Kind, OVER, Phase, ProcessCrew, Receiver};
+use super::{Kind, OVER, Phase, ProcessCrew, Receiver, SERVED, State, TIMER};
 use crate::language::exception::{Class, Outcome, interrupted};
+use crate::modules::pool::Errand;
 use crate::runtime::sync::Arc;
-use crate::runtime::{Reason, Resource, Site, Wait, tick};
+use crate::runtime::{Reason, Resource, Site, Wait, current_id, tick};
 
 /// The stack of the thread that watches the workers.
 const WATCH_STACK: usize = 128 << 10;
@@ -21,10 +22,18 @@ impl ProcessCrew {
                 &wait,
                 || Reason::Resource(Arc::new(Answers)),
                 |state| &mut state.idle,
-                |state| (state.receiver == Receiver::Helper).then_some(()),
+                |state| {
+                    (state.receiver == Receiver::Helper || state.asked.is_some() || !state.errands.is_empty())
+                        .then_some(())
+                },
             );
             turn.map_err(interrupted)?;
+            self.answer_alarm()?;
             loop {
+                self.run_errands()?;
+                if self.state.enter().receiver != Receiver::Helper {
+                    break;
+                }
                 while let Some(index) = self.next_ended() {
                     self.bury(index)?;
                 }
@@ -36,31 +45,136 @@ impl ProcessCrew {
                     let mut state = self.state.enter();
                     if !state.is_busy() {
                         state.receiver = Receiver::Nobody;
+                        state.has_several_callers = false;
                         break;
                     }
                 }
-                self.receive(Site::default())?;
+                self.receive(&wait)?;
                 tick().map_err(interrupted)?;
             }
         }
+    }
+
+    /// Calls the callbacks that others have left.
+    fn run_errands(&self) -> Outcome<()> {
+        loop {
+            let errand = self.state.enter().errands.pop_front();
+            let Some(errand) = errand else { return Ok(()) };
+            errand();
+            tick().map_err(interrupted)?;
+        }
+    }
+
+    /// Calls callbacks on the crew's own thread.
+    pub(super) fn deal_with(&self, errand: Option<Errand>) {
+        let Some(errand) = errand else { return };
+        // In their order: not before what is left from earlier ones.
+        if self.is_helper() && self.state.enter().errands.is_empty() {
+            return errand();
+        }
+        self.leave(&mut self.state.enter(), Some(errand));
+    }
+
+    /// Leaves the rest of a finished job to the crew's own thread.
+    pub(super) fn leave(&self, state: &mut State, errand: Option<Errand>) {
+        let Some(errand) = errand else { return };
+        state.errands.push_back(errand);
+        state.idle.wake_all();
+        if state.receiver == Receiver::Helper {
+            // It may wait for an answer.
+            self.ring();
+        }
+    }
+
+    pub(super) fn is_helper(&self) -> bool {
+        SERVED.get() == std::ptr::from_ref(self) as usize
     }
 
     pub(super) fn next_ended(&self) -> Option<u64> {
         self.state.enter().ended.pop_front()
     }
 
-    /// Takes one message from the workers' side.
-    pub(super) fn receive(&self, site: Site) -> Outcome<()> {
+    /// Makes the calling thread the one that takes the answers, until what comes back is dropped; nothing if another
+    /// one does it, or there are none to come.
+    pub(super) fn take_turn(&self, wait: &Wait) -> Option<Turn<'_>> {
+        let me = Receiver::Caller(current_id());
+        let mut state = self.state.enter();
+        if !state.is_busy() {
+            return None;
+        }
+        match state.receiver {
+            Receiver::Nobody => {
+                state.receiver = me;
+                Some(Turn { crew: self, is_nested: false })
+            }
+            // A signal handler, amid a wait that takes them.
+            mine if mine == me => Some(Turn { crew: self, is_nested: true }),
+            _ => {
+                state.has_several_callers |= !wait.try_only;
+                None
+            }
+        }
+    }
+
+    /// Has a worker ended, so that the crew's own thread is needed?
+    pub(super) fn must_stop_attending(&self) -> bool {
+        let mut state = self.state.enter();
+        if state.ended.is_empty() {
+            return false;
+        }
+        state.receiver = Receiver::Nobody;
+        state.call_helper();
+        true
+    }
+
+    /// Has a caller who takes the answers look round, unless it is the calling thread.
+    pub(super) fn nudge_caller(&self) {
+        let receiver = self.state.enter().receiver;
+        if matches!(receiver, Receiver::Caller(caller) if caller != current_id()) {
+            self.ring();
+        }
+    }
+
+    /// Takes the answers that are there, if nobody else does it, and sees to it that somebody takes those that come.
+    pub(super) fn take_some(&self) {
+        let wait = Wait { deadline: None, try_only: true, site: Site::default() };
+        if !self.answers.is_empty()
+            && let Some(_turn) = self.take_turn(&wait)
+        {
+            // Nothing interrupts what does not wait.
+            while self.state.enter().ended.is_empty() && self.receive(&wait).is_ok_and(|some| some) {}
+        } else {
+            self.see_to_answers(&mut self.state.enter());
+        }
+    }
+
+    /// Sees to it that somebody takes the answers: at once if somebody waits for it, else if no caller does it soon.
+    pub(super) fn see_to_answers(&self, state: &mut State) {
+        if state.receiver != Receiver::Nobody || !state.is_busy() {
+            return;
+        }
+        let is_urgent = state.phase != Phase::Open
+            || state.notices > 0
+            || !state.ended.is_empty()
+            || state.has_several_callers;
+        if is_urgent || !self.set_alarm(state) {
+            state.call_helper();
+        }
+    }
+
+    /// Takes one message from the workers' side; false when the wait for one was over first.
+    pub(super) fn receive(&self, wait: &Wait) -> Outcome<bool> {
         let remote = Class::known(match self.kind {
             Kind::Pool => "RemoteTraceback",
             Kind::Executor => "_RemoteTraceback",
         });
-        let wait = Wait::forever(site);
-        let back = self.answers.receive_with(&wait, |message| message::decode_back(message, remote));
-        match back.map_err(interrupted)? {
-            Some(Ok(Back::Answer(number, answer))) => {
+        let back = self.answers.receive_with(wait, |message| message::decode_back(message, remote));
+        let Some(back) = back.map_err(interrupted)? else { return Ok(false) };
+        match back {
+            Ok(Back::Answer(number, answer)) => {
                 let (sent, is_open) = {
                     let mut state = self.state.enter();
+                    state.taken += u64::from(state.receiver != Receiver::Helper);
                     let sent = state.sent.remove(number);
                     if !state.waiting.is_empty() {
                         self.send_waiting(&mut state);
@@ -68,22 +182,22 @@ impl ProcessCrew {
                     (sent, state.phase == Phase::Open)
                 };
                 if let Some(sent) = sent {
-                    sent.ticket.finish(sent.part, answer);
+                    self.deal_with(sent.ticket.finish(sent.part, answer));
                 }
                 if !is_open {
                     self.dismiss_if_done();
                 }
             }
-            Some(Ok(Back::Death(OVER))) => {}
-            Some(Ok(Back::Death(index))) => {
+            Ok(Back::Death(OVER)) => {}
+            Ok(Back::Death(index)) => {
                 let mut state = self.state.enter();
                 state.notices = state.notices.saturating_sub(1);
                 state.ended.push_back(index);
             }
             // A script that got hold of the channel wrote to it: nothing of ours.
-            Some(Err(_)) | None => {}
+            Err(_) => {}
         }
-        Ok(())
+        Ok(true)
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -92,6 +206,7 @@ impl ProcessCrew {
             && state.workers.is_empty()
             && state.sent.is_empty()
             && state.waiting.is_empty()
+            && state.errands.is_empty()
     }
 
     /// Wakes whoever waits for the crew to be gone.
@@ -134,6 +249,11 @@ impl ProcessCrew {
     /// Has whoever takes the answers look round.
     pub(super) fn wake_receiver(&self) {
         self.state.enter().call_helper();
+        self.ring();
+    }
+
+    /// Sends a message that says nothing, for whoever waits for one.
+    fn ring(&self) {
         let wait = Wait { deadline: None, try_only: true, site: Site::default() };
         // Only a channel without memory refuses, and then something is in it.
         let _ = self.answers.send(&message::death(OVER), &wait);
@@ -166,6 +286,10 @@ impl ProcessCrew {
                 if index == OVER {
                     return Ok(());
                 }
+                if index == TIMER {
+                    self.alarm();
+                    continue;
+                }
                 let child = self.state.enter().workers.get(&index).and_then(|worker| worker.process.child());
                 let Some(child) = child else { continue };
                 let _ = epoll::delete(&self.ends, child.sentinel());
@@ -197,14 +321,24 @@ impl Resource for Answers {
 }
 
 /// The calling thread takes the answers, until this is dropped.
-pub(super) struct Turn<'a>(pub(super) &'a ProcessCrew);
+pub(super) struct Turn<'a> {
+    crew: &'a ProcessCrew,
+    /// It does so further out already.
+    is_nested: bool,
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state.enter();
+        let mut state = self.crew.state.enter();
+        // It may have been passed on.
+        if self.is_nested || state.receiver != Receiver::Caller(current_id()) {
+            return;
+        }
         state.receiver = Receiver::Nobody;
         if state.is_busy() {
-            state.call_helper();
+            self.crew.see_to_answers(&mut state);
+        } else {
+            state.has_several_callers = false;
         }
     }
 }

@@ -50,7 +50,8 @@ impl ProcessCrew {
             }
             if let Some(lost) = lost {
                 let text = format!("the task was lost: {end} while it ran");
-                lost.ticket.finish(lost.part, Err(broken(&text)));
+                let errand = lost.ticket.finish(lost.part, Err(broken(&text)));
+                self.deal_with(errand);
             }
         }
         let is_needed = {
@@ -120,7 +121,7 @@ impl ProcessCrew {
             Kind::Pool => format!("the task was lost: {reason}"),
         };
         for Sent { ticket, part } in lost.into_iter().chain(sent.into_jobs()) {
-            ticket.finish(part, Err(broken(&text)));
+            self.deal_with(ticket.finish(part, Err(broken(&text))));
         }
         for Waiting { sent: Sent { ticket, part }, .. } in waiting {
             ticket.abandon(part, Some(&broken(&text)));

@@ -48,7 +48,8 @@ impl ProcessCrew {
             Err(error) => {
                 let text = format!("a job could not be sent to the workers: {error}");
                 let exception = Exception::new(Class::known("MemoryError"), text);
-                sent.ticket.finish(sent.part, Err(exception));
+                let errand = sent.ticket.finish(sent.part, Err(exception));
+                self.leave(state, errand);
                 None
             }
         }
@@ -81,7 +82,7 @@ impl ProcessCrew {
             Work::Chunks(chunks) => (0..chunks.count()).try_for_each(|part| {
                 send(&chunks.function, chunks.part(part), &chunks.ticket, part)?;
                 if (part + 1) % PAUSE == 0 {
-                    self.state.enter().call_helper();
+                    self.take_some();
                     tick().map_err(|interrupt| Refused::Failed(interrupted(interrupt)))?;
                 }
                 Ok(())
