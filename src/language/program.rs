@@ -1,5 +1,6 @@
 //! A script that was read: its syntax tree, its bytecode, and what an analysis of it found.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -165,7 +166,8 @@ struct Findings {
     assigned: Vec<ImmutableString>,
     /// Calls whose result is given to a variable at once, with the variable's name.
     objects: Vec<(Position, String)>,
-    /// Variables that a callback captured which is given to one of the variable's own methods.
+    /// Variables that a callback captured which is given to one of the variable's own methods, and those captured
+    /// anywhere that a function gets to change: rhai would give it a copy.
     self_captured: Vec<ImmutableString>,
     /// It uses something that Rhai alone does not have.
     is_python: bool,
@@ -174,6 +176,7 @@ struct Findings {
 fn inspect(ast: &AST, realm: &Realm) -> Findings {
     let mut findings = Findings::default();
     let own: Vec<&str> = ast.iter_functions().map(|function| function.name).collect();
+    let (mut captured_names, mut given_to_change) = (HashSet::new(), HashSet::new());
     ast.walk(&mut |path: &[ASTNode]| {
         findings.is_python |= path.last().is_some_and(|node| is_python(node, &own, realm));
         match path.last() {
@@ -186,7 +189,15 @@ fn inspect(ast: &AST, realm: &Realm) -> Findings {
                     findings.assigned.push(name);
                 }
             }
+            Some(ASTNode::Expr(Expr::FnCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _))) => {
+                if let Some(Expr::Variable(variable, ..)) = call.args.first()
+                    && CHANGERS.contains(&call.name.as_str())
+                {
+                    given_to_change.insert(variable.1.clone());
+                }
+            }
             Some(ASTNode::Stmt(Stmt::Share(captured))) => {
+                captured_names.extend(captured.iter().map(|(variable, _)| variable.name.clone()));
                 findings.self_captured.extend(captured.iter().filter_map(|(variable, _)| {
                     let name = &variable.name;
                     path.iter().any(|node| is_method_call_on(node, name)).then(|| name.clone())
@@ -206,8 +217,12 @@ fn inspect(ast: &AST, realm: &Realm) -> Findings {
         }
         true
     });
+    findings.self_captured.extend(captured_names.intersection(&given_to_change).cloned());
     findings
 }
+
+/// Functions that change what they are given first.
+const CHANGERS: &[&str] = &["shuffle", "setattr", "delattr"];
 
 /// Is the node a chain that begins with the variable `name`?
 fn is_method_call_on(node: &ASTNode, name: &str) -> bool {
