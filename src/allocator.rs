@@ -46,5 +46,19 @@ unsafe impl GlobalAlloc for Noticing {
     }
 }
 
+/// Lets the heap go on at the beginning of a large page, so that the fork server can make it consist of them. Called
+/// before there is much in it.
+pub fn begin_at_large_page() {
+    const LARGE: usize = 2 << 20;
+    // SAFETY: moves the heap's end; the allocator finds that somebody else did, and goes on behind it. Where that
+    // is refused, nothing is changed.
+    unsafe {
+        let end = libc::sbrk(0) as usize;
+        if end != usize::MAX {
+            libc::sbrk((end.next_multiple_of(LARGE) - end) as libc::intptr_t);
+        }
+    }
+}
+
 #[global_allocator]
 static ALLOCATOR: Noticing = Noticing;

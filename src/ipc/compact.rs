@@ -1,25 +1,210 @@
 //! Makes a process cheaper to fork.
 //!
-//! fork(2) copies one entry for each page that a process has written to, and the child's end takes each away again:
-//! for some megabytes that is most of what a short child costs. Pages of 2 MB have one entry.
+//! fork(2) copies one entry for each page that a process has written to, a child has a page fault for every few pages
+//! of the program's file that it uses, and its end takes each of them away again: that is most of what a short
+//! child costs. Pages of 2 MB have one entry, and where they belong to the process instead of the file, the
+//! child inherits them without a fault.
 
 use std::fs;
+use std::ptr::{copy_nonoverlapping, null_mut};
+
+use rustix::io::Result;
+use rustix::mm::{
+    MapFlags, MprotectFlags, MremapFlags, ProtFlags, mmap_anonymous, mprotect, mremap_fixed, munmap,
+};
 
 /// Large pages, on x86-64 and on most other machines.
 const LARGE: usize = 2 << 20;
 
-/// Lets the heap of the calling process consist of large pages where it can. It copies the memory once; where the
-/// system has no large pages to give, everything stays as it is.
-pub(super) fn compact_heap() {
+/// One line of `/proc/self/maps`.
+struct Area {
+    from: usize,
+    to: usize,
+    permissions: String,
+    name: String,
+}
+
+impl Area {
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split_whitespace();
+        let (from, to) = fields.next()?.split_once('-')?;
+        Some(Self {
+            from: usize::from_str_radix(from, 16).ok()?,
+            to: usize::from_str_radix(to, 16).ok()?,
+            permissions: fields.next()?.into(),
+            name: fields.nth(3).unwrap_or_default().into(),
+        })
+    }
+}
+
+/// Lets the heap and the program of the calling process consist of large pages where they can. It copies the memory
+/// once; where the system has no large pages to give, everything stays as it is.
+pub(super) fn compact() {
     let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
-    let heap = maps.lines().find(|line| line.ends_with("[heap]"));
-    let Some((from, rest)) = heap.and_then(|line| line.split_once('-')) else { return };
-    let Some((to, _)) = rest.split_once(' ') else { return };
-    let (Ok(from), Ok(to)) = (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16)) else { return };
-    let from = from.next_multiple_of(LARGE);
-    let to = to - to % LARGE;
-    if from < to {
-        // SAFETY: the advice changes by which pages the memory is mapped, and nothing that is in it.
-        unsafe { libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_COLLAPSE) };
+    let areas: Vec<Area> = maps.lines().filter_map(Area::parse).collect();
+    if let Some(heap) = areas.iter().find(|area| area.name == "[heap]") {
+        // Left as it is, it is only slower.
+        let _ = compact_heap(heap);
+    }
+    let here = compact as fn() as usize;
+    let Some(program) = areas.iter().find(|area| (area.from..area.to).contains(&here)) else { return };
+    for (index, area) in areas.iter().enumerate() {
+        if area.name == program.name && matches!(&*area.permissions, "r--p" | "r-xp") {
+            let floor = index.checked_sub(1).map_or(0, |before| areas[before].to);
+            let ceiling = areas.get(index + 1).map_or(usize::MAX, |after| after.from);
+            let _ = compact_program(area, floor, ceiling);
+        }
+    }
+}
+
+/// What is used of the heap's last large page takes its place; the heap's end grows to that of the page. The allocator
+/// finds that somebody else moved it, and goes on behind.
+fn compact_heap(heap: &Area) -> Result<()> {
+    let from = heap.from.next_multiple_of(LARGE);
+    let last = heap.to - heap.to % LARGE;
+    if from < last {
+        collapse(from, last - from);
+    }
+    let to = heap.to.next_multiple_of(LARGE);
+    // SAFETY: moves the heap's end and nothing else.
+    if unsafe { libc::sbrk((to - heap.to) as libc::intptr_t) } as usize != heap.to {
+        return Ok(());
+    }
+    replace(heap, from.max(last), to)
+}
+
+/// Lets the system make large pages of these; true if all are.
+fn collapse(from: usize, length: usize) -> bool {
+    // SAFETY: the advice changes by which pages the memory is mapped, and nothing that is in it.
+    unsafe { libc::madvise(from as *mut libc::c_void, length, libc::MADV_COLLAPSE) == 0 }
+}
+
+/// An area of the program that lies between `floor` and `ceiling`; large pages may reach so far.
+fn compact_program(area: &Area, floor: usize, ceiling: usize) -> Result<()> {
+    let (down, up) = (area.from - area.from % LARGE, area.to.next_multiple_of(LARGE));
+    let from = if floor <= down { down } else { down + LARGE };
+    replace(area, from, if up <= ceiling { up } else { up - LARGE })
+}
+
+/// Replaces what lies there of the area by a copy in large pages. The process has one thread.
+fn replace(area: &Area, from: usize, to: usize) -> Result<()> {
+    if from >= to {
+        return Ok(());
+    }
+    let length = to - from;
+    let copy = fresh(length)?;
+    let (first, last) = (area.from.max(from), area.to.min(to));
+    // SAFETY: the copy is as long as what it is for; the original is mapped and is only read.
+    unsafe { copy_nonoverlapping(first as *const u8, (copy + (first - from)) as *mut u8, last - first) };
+    let is_moved = collapse(copy, length) && take_over(copy, length, from, area).is_ok();
+    if !is_moved {
+        // SAFETY: nobody else knows of the copy.
+        unsafe { munmap(copy as *mut _, length)? };
+    }
+    Ok(())
+}
+
+/// New memory that begins with a large page.
+fn fresh(length: usize) -> Result<usize> {
+    // SAFETY: new memory, of which nobody else knows, and of which what is too much is given back.
+    unsafe {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let made = mmap_anonymous(null_mut(), length + LARGE, protection, MapFlags::PRIVATE)? as usize;
+        let from = made.next_multiple_of(LARGE);
+        if from > made {
+            munmap(made as *mut _, from - made)?;
+        }
+        munmap((from + length) as *mut _, made + LARGE - from)?;
+        libc::madvise(from as *mut libc::c_void, length, libc::MADV_HUGEPAGE);
+        Ok(from)
+    }
+}
+
+/// Puts the copy in the place of the original.
+fn take_over(copy: usize, length: usize, original: usize, area: &Area) -> Result<()> {
+    let allowed = [('r', MprotectFlags::READ), ('w', MprotectFlags::WRITE), ('x', MprotectFlags::EXEC)];
+    let allowed = allowed.into_iter().filter(|(sign, _)| area.permissions.contains(*sign));
+    let protection = allowed.fold(MprotectFlags::empty(), |all, (_, flag)| all | flag);
+    // SAFETY: nobody else knows of the copy. It takes its place in one step of the kernel, with the same contents, so
+    // that this code goes on in it; where it reaches further than the original, there was nothing.
+    unsafe {
+        mprotect(copy as *mut _, length, protection)?;
+        mremap_fixed(copy as *mut _, length, length, MremapFlags::MAYMOVE, original as *mut _)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::own_process;
+
+    fn areas() -> Vec<Area> {
+        fs::read_to_string("/proc/self/maps").unwrap().lines().filter_map(Area::parse).collect()
+    }
+
+    /// What is in the areas of the program that are only read.
+    fn program() -> Vec<(usize, Vec<u8>)> {
+        let all = areas();
+        let here = program as fn() -> _ as usize;
+        let name = &all.iter().find(|area| (area.from..area.to).contains(&here)).unwrap().name;
+        let readable = all.iter().filter(|area| area.name == *name && !area.permissions.contains('w'));
+        // SAFETY: these are mapped, and nobody writes to them.
+        let bytes = |area: &Area| unsafe {
+            std::slice::from_raw_parts(area.from as *const u8, area.to - area.from).to_vec()
+        };
+        readable.map(|area| (area.from, bytes(area))).collect()
+    }
+
+    #[test]
+    fn nothing_changes_but_the_pages() {
+        if !own_process::is_own() {
+            return;
+        }
+        let texts: Vec<String> = (0..100_000).map(|number| format!("text {number}")).collect();
+        let before = program();
+        assert!(before.len() >= 2, "code and constants");
+        compact();
+        for (from, bytes) in &before {
+            // SAFETY: it was mapped before, and is mapped still.
+            let now = unsafe { std::slice::from_raw_parts(*from as *const u8, bytes.len()) };
+            assert!(now == bytes.as_slice());
+        }
+        let right = |(number, text): (usize, &String)| *text == format!("text {number}");
+        assert!(texts.iter().enumerate().all(right));
+        // The heap grows behind.
+        let more: Vec<String> = (0..300_000).map(|number| format!("more {number}")).collect();
+        drop(texts);
+        assert!(more.iter().enumerate().all(|(number, text)| *text == format!("more {number}")));
+        // It can be done again, and a child is as its parent.
+        compact();
+        // SAFETY: the child reads its memory and ends.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let same = more.iter().enumerate().all(|(number, text)| *text == format!("more {number}"));
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(if same { 7 } else { 1 }) };
+        }
+        let mut status = 0;
+        // SAFETY: a plain system call on a child of this test.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!(libc::WEXITSTATUS(status), 7);
+    }
+
+    /// Unless the system has none to give.
+    #[test]
+    fn the_program_lies_in_large_pages() {
+        if !own_process::is_own() {
+            return;
+        }
+        let code = |area: &&Area| area.permissions == "r-xp" && area.to - area.from >= 2 * LARGE;
+        let length = |area: &Area| area.to - area.from - LARGE;
+        let before: usize = areas().iter().filter(code).map(length).sum();
+        compact();
+        let moved = areas().iter().filter(code).any(|area| area.name.is_empty());
+        let probe = fresh(before).unwrap();
+        // SAFETY: the new memory is so long.
+        unsafe { std::ptr::write_bytes(probe as *mut u8, 1, before) };
+        assert!(moved || !collapse(probe, before));
     }
 }
