@@ -94,7 +94,11 @@ fn begin(
     input: &mut Decoder,
 ) -> Outcome<(ProcessHandle, Target)> {
     let method = StartMethod::of_number(input.u64()?);
-    surroundings(realm, input)?;
+    let surroundings = input.bytes()?;
+    // Else they are as this process inherited them.
+    if !surroundings.is_empty() {
+        surround(realm, &mut Decoder::new(surroundings, Vec::new()))?;
+    }
     let name = input.str()?.to_string();
     let daemon = input.u64()? != 0;
     let authkey = input.bytes()?.to_vec();
@@ -146,7 +150,7 @@ fn named_values(input: &mut Decoder) -> Outcome<Vec<(ImmutableString, Dynamic)>>
     (0..count).map(|_| Ok((input.str()?.into(), input.value()?))).collect()
 }
 
-fn surroundings(realm: &Arc<Realm>, input: &mut Decoder) -> Outcome<()> {
+fn surround(realm: &Arc<Realm>, input: &mut Decoder) -> Outcome<()> {
     let count = input.u64()?;
     let environment = realm.extension::<Environment>();
     environment.dict().clear();

@@ -28,6 +28,8 @@ use crate::runtime::{Site, detached};
 struct Server {
     server: ForkServer,
     program: Option<Arc<Program>>,
+    /// What it inherited besides the variables, as [`surroundings`] gives it.
+    surroundings: Vec<u8>,
 }
 
 /// The fork server of this process, once there is one.
@@ -64,8 +66,9 @@ impl Launcher {
         flush_all();
         let prepare = || bootstrap::prepare(realm, program.as_deref());
         // Not under the mutex, which the server would inherit locked.
-        let forked = realm.runtime.at_rest(|| ForkServer::start(prepare, spares))?;
-        let server = Arc::new(Server { server: forked, program: program.clone() });
+        let start = || Ok::<_, std::io::Error>((surroundings(realm), ForkServer::start(prepare, spares)?));
+        let (surroundings, server) = realm.runtime.at_rest(start)?;
+        let server = Arc::new(Server { server, program: program.clone(), surroundings });
         Ok(Arc::clone(self.server.lock().get_or_insert(server)))
     }
 }
@@ -205,7 +208,11 @@ fn encode_with(
 ) -> Outcome<crate::ipc::codec::Encoded> {
     let mut out = Encoder::new(Purpose::Start);
     out.u64(method as u64);
-    encode_surroundings(realm, &mut out);
+    let surroundings = surroundings(realm);
+    let launcher = realm.extension::<Launcher>();
+    // What the server has already, its children have.
+    let is_known = launcher.server.lock().as_ref().is_some_and(|known| known.surroundings == surroundings);
+    out.bytes(if is_known { &[] } else { &surroundings });
     out.str(&process.name());
     out.u64(u64::from(process.is_daemon()));
     out.bytes(&process.authkey(realm));
@@ -242,8 +249,9 @@ fn encode_with(
     Ok(out.finish())
 }
 
-/// What a fork would have copied besides the variables.
-fn encode_surroundings(realm: &Arc<Realm>, out: &mut Encoder) {
+/// What a fork would have copied besides the variables; see [`bootstrap`] for the order.
+fn surroundings(realm: &Realm) -> Vec<u8> {
+    let mut out = Encoder::new(Purpose::Start);
     let environment = realm.extension::<Environment>().variables();
     out.u64(environment.len() as u64);
     for (name, value) in environment {
@@ -259,6 +267,7 @@ fn encode_surroundings(realm: &Arc<Realm>, out: &mut Encoder) {
     let gil = realm.runtime.gil();
     out.u64(gil.switch_interval().as_nanos() as u64);
     out.u64(u64::from(gil.check_interval()));
+    std::mem::take(&mut out.finish().bytes)
 }
 
 /// In a forked child: nothing of the parent's children and servers is its own.
