@@ -9,7 +9,7 @@ use rhai::{AST, Dynamic, EvalAltResult, FnArgsVec, FnPtr, ImmutableString, Map, 
 
 use super::cell::cell_of;
 use super::compiled::machine;
-use super::exception::{Outcome, raise};
+use super::exception::{Outcome, arrived, raise};
 use super::variables::{to_local, to_shared};
 use super::{pointer, value};
 use crate::runtime::sync::RwLock;
@@ -134,7 +134,7 @@ impl Callable {
         let context = self.context.create_context(&self.engine);
         let function = to_local(self.function.clone()).cast::<FnPtr>();
         check_count(&function, args.len())?;
-        function.call_raw(&context, None, args)
+        function.call_raw(&context, None, args).map_err(arrived)
     }
 
     /// Calls the function on the calling thread.
@@ -142,10 +142,11 @@ impl Callable {
     /// # Errors
     /// What the function raises; TypeError for a wrong number of arguments.
     pub fn call(mut self: Box<Self>) -> Outcome<Dynamic> {
-        match self.prepare()? {
+        let result = match self.prepare()? {
             Some(program) => self.call_compiled(&program),
             None => self.call_engine(),
-        }
+        };
+        result.map_err(arrived)
     }
 
     /// Makes the captured variables the calling thread's, and looks for the compiled function.
@@ -290,12 +291,13 @@ pub fn invoke(
     args: Vec<Dynamic>,
 ) -> Result<Dynamic, Box<EvalAltResult>> {
     check_count(function, args.len())?;
-    match receiver {
+    let result = match receiver {
         Some(receiver) if function.is_curried() => {
             free_taken_variables(function, receiver).call_raw(context, None, args)
         }
         _ => function.call_raw(context, None, args),
-    }
+    };
+    result.map_err(arrived)
 }
 
 /// The function with the receiver itself in place of captured variables that are taken.

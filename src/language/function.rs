@@ -7,7 +7,7 @@ use rhai::{Dynamic, Engine, FnArgsVec, FnPtr, ImmutableString, Map, NativeCallCo
 
 use super::callable::{apply_keywords, as_function, check_count};
 use super::compiled::machine;
-use super::exception::{Outcome, raise, shown_name};
+use super::exception::{Outcome, arrived, raise, shown_name};
 use super::native;
 use super::realm::{self, Realm};
 use super::variables::{to_local, to_shared};
@@ -196,7 +196,7 @@ impl Loaded<'_, '_> {
         let Some(ready) = &mut self.caller.ready else {
             let context = context.create_context(&function.engine);
             let pointer = self.pointer.get_or_insert_with(|| to_local(function.function.clone()).cast());
-            return pointer.call_raw(&context, None, args.collect::<FnArgsVec<_>>());
+            return pointer.call_raw(&context, None, args.collect::<FnArgsVec<_>>()).map_err(arrived);
         };
         let captured = self.pointer.iter().flat_map(|pointer| pointer.curry().iter().cloned());
         let all: FnArgsVec<Dynamic> = captured.chain(args).collect();
@@ -207,7 +207,7 @@ impl Loaded<'_, '_> {
             self.count = None;
             self.caller.ready = None;
         }
-        result
+        result.map_err(arrived)
     }
 
     /// Checks the number of arguments, and makes the machine that runs the function if it is a compiled one.

@@ -3,6 +3,7 @@
 use std::any::TypeId;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use rhai::{Dynamic, Variant};
 
@@ -64,7 +65,8 @@ type IdentityOf = fn(&Dynamic) -> Option<usize>;
 type ReprOf = fn(&Dynamic) -> Option<String>;
 type LengthOf = fn(&Dynamic) -> Option<usize>;
 type EnterOf = fn(&Dynamic, Site) -> Option<Outcome<Dynamic>>;
-type ExitOf = fn(&Dynamic) -> Option<Outcome<Dynamic>>;
+/// How a handle that was entered as a context manager is left.
+pub type ExitOf = fn(&Dynamic) -> Outcome<Dynamic>;
 
 /// What is known of one handle type.
 #[derive(Clone, Copy)]
@@ -86,7 +88,25 @@ static VERSION: AtomicU64 = AtomicU64::new(0);
 #[derive(Default)]
 struct Known {
     version: u64,
-    types: HashMap<TypeId, Option<HandleType>>,
+    types: HashMap<TypeId, Option<HandleType>, BuildHasherDefault<IsHash>>,
+}
+
+/// A type's id is a hash already.
+#[derive(Default)]
+struct IsHash(u64);
+
+impl Hasher for IsHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = id;
+    }
 }
 
 thread_local! {
@@ -111,7 +131,9 @@ pub fn register<T: Handle>() {
             str: |value| value.read_lock::<T>().map(|handle| handle.str()),
             length: |value| value.read_lock::<T>().and_then(|handle| handle.length()),
             enter: |value, site| value.read_lock::<T>().and_then(|handle| handle.enter(site)),
-            exit: |value| value.read_lock::<T>().and_then(|handle| handle.exit()),
+            exit: |value| {
+                value.read_lock::<T>().and_then(|handle| handle.exit()).unwrap_or(Ok(Dynamic::UNIT))
+            },
         },
     );
     *types = Some(Arc::new(all));
@@ -123,7 +145,7 @@ fn known(value: &Dynamic) -> Option<HandleType> {
     KNOWN.with_borrow_mut(|known| {
         let version = VERSION.load(Ordering::Acquire);
         if known.version != version {
-            *known = Known { version, types: HashMap::new() };
+            *known = Known { version, types: HashMap::default() };
         }
         let look_up = || TYPES.read().as_ref().and_then(|types| types.get(&id).copied());
         *known.types.entry(id).or_insert_with(look_up)
@@ -150,14 +172,11 @@ pub fn handle_length(value: &Dynamic) -> Option<usize> {
     known(value).and_then(|handle| (handle.length)(value))
 }
 
-/// Enters a handle as a context manager ([`Handle::enter`]); nothing for others.
-pub fn enter_context(value: &Dynamic, site: impl FnOnce() -> Site) -> Option<Outcome<Dynamic>> {
-    known(value).and_then(|handle| (handle.enter)(value, site()))
-}
-
-/// Leaves a handle as a context manager ([`Handle::exit`]); nothing for others.
-pub fn exit_context(value: &Dynamic) -> Option<Outcome<Dynamic>> {
-    known(value).and_then(|handle| (handle.exit)(value))
+/// Enters a handle as a context manager ([`Handle::enter`]), and says how it is left; nothing for others.
+pub fn enter_context(value: &Dynamic, site: impl FnOnce() -> Site) -> Option<Outcome<(Dynamic, ExitOf)>> {
+    let handle = known(value)?;
+    let entered = (handle.enter)(value, site())?;
+    Some(entered.map(|entered| (entered, handle.exit)))
 }
 
 /// The name of a handle's class; nothing for values that are no handles.

@@ -17,6 +17,7 @@ pub mod list;
 pub mod modules;
 pub mod native;
 pub mod nesting;
+mod one_round;
 pub mod operators;
 pub mod output;
 pub mod pointer;

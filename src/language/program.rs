@@ -10,9 +10,11 @@ use rhai::{
     ScriptFuncDef, Stmt,
 };
 
+use super::exception::arrived;
 use super::interruption::note_calls;
 use super::realm::Realm;
-use super::{native, tokens};
+use super::tokens::Names;
+use super::{native, one_round, tokens};
 use crate::runtime::sync::Ordering;
 
 /// What runs a script.
@@ -71,30 +73,31 @@ impl Program {
     ) -> Result<Self, ParseError> {
         realm.sources.write().insert(file.to_string(), source.into());
         let source = without_shebang(source);
-        tokens::begin(realm.imported.lock().clone());
-        let parsed = realm.engine().compile_with_scope(scope, &*source);
-        let names = tokens::end();
-        let mut ast = parsed?;
-        if names.any_renamed {
-            ast = with_own_names(&ast);
-        }
-        *realm.imported.lock() = names.imported;
-        realm.bound.write().extend(names.bound);
-        if let Some(library) = library {
-            ast = library.merge(&ast);
+        let (ast, names) = parse(realm, &source, scope)?;
+        let with_loops = (evaluator == Evaluator::Grain).then(|| one_round::marked(&ast, &source)).flatten();
+        let whole = |ast: AST| match library {
+            Some(library) => library.merge(&ast),
+            None => ast,
+        };
+        let mut ast = whole(ast);
+        let findings = inspect(&ast, realm);
+        // The bytecode machine holds such a variable for the whole call, and the callback would find it taken. The
+        // tree walker asks the resolver for every variable, which then answers with the object itself.
+        let is_compiled = evaluator == Evaluator::Grain && findings.self_captured.is_empty();
+        if let Some(text) = with_loops.filter(|_| is_compiled)
+            && let Ok((loops, _)) = parse(realm, &text, scope)
+        {
+            ast = whole(loops);
         }
         ast.set_source(file);
-        let findings = inspect(&ast, realm);
+        *realm.imported.lock() = names.imported;
+        realm.bound.write().extend(names.bound);
         realm.plain_rhai.store(!findings.is_python && library.is_none(), Ordering::Relaxed);
         realm.globals.add_assigned(findings.assigned);
         realm.name_objects(file, findings.objects);
         realm.functions.add(&ast);
-        // The bytecode machine holds such a variable for the whole call, and the callback would find it taken. The
-        // tree walker asks the resolver for every variable, which then answers with the object itself.
-        let needs_walker = !findings.self_captured.is_empty();
         realm.set_self_captured(findings.self_captured);
-        let bytecode = (evaluator == Evaluator::Grain && !needs_walker)
-            .then(|| Compiler::new().compile(&ast).into_shared());
+        let bytecode = is_compiled.then(|| Compiler::new().compile(&ast).into_shared());
         realm.compiled.note(file, bytecode.as_ref());
         Ok(Self { ast, bytecode, is_input: library.is_some() })
     }
@@ -122,15 +125,25 @@ impl Program {
     /// # Errors
     /// What the script raises.
     pub fn run(&self, realm: &Realm, scope: &mut Scope) -> Result<Dynamic, Box<EvalAltResult>> {
-        match &self.bytecode {
+        let result = match &self.bytecode {
             Some(bytecode) => {
                 let mut vm = Vm::new(realm.engine());
                 let result = vm.eval_with_callbacks(scope, bytecode);
                 result.inspect_err(|error| note_calls(error, &vm, bytecode, &self.ast))
             }
             None => realm.engine().eval_ast_with_scope(scope, &self.ast),
-        }
+        };
+        result.map_err(arrived)
     }
+}
+
+/// Parses a script; the names are those that it brings in.
+fn parse(realm: &Realm, source: &str, scope: &Scope) -> Result<(AST, Names), ParseError> {
+    tokens::begin(realm.imported.lock().clone());
+    let parsed = realm.engine().compile_with_scope(scope, source);
+    let names = tokens::end();
+    let ast = parsed?;
+    Ok((if names.any_renamed { with_own_names(&ast) } else { ast }, names))
 }
 
 /// The program with the functions under the names that the script gave them, where the parser had to have others.

@@ -1,18 +1,21 @@
 //! What happens to tokens between rhai's lexer and its parser.
 //!
-//! Rhai lets a host replace tokens one by one, but not add any. That is enough for four things:
+//! Rhai lets a host replace tokens one by one, but not add any. That is enough for five things:
 //!
 //! - words that rhai reserves and does not use (`spawn`, `new`, `default`, …) become ordinary names;
 //! - `global` and `from` at the head of a statement become our statements, and stay names elsewhere;
 //! - names that `from … import … as …` renamed become the qualified native's;
 //! - `catch (e) {` becomes `catch { BIND ; ;` and `with x as y {` becomes `with x { BIND ;`, where `BIND` is a
 //!   statement of ours that declares the variable. Pushing the variable from the statement's implementation
-//!   would shift the places that the parser gave to the variables around it.
+//!   would shift the places that the parser gave to the variables around it;
+//! - the marks of a `with` that is a loop of one round become the head of that loop ([`super::one_round`]).
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 use rhai::Token;
+
+use super::one_round::MARK;
 
 /// The keyword of the `global` statement inside the parser.
 pub const GLOBAL: &str = "__global__";
@@ -23,6 +26,10 @@ pub const BIND: &str = "__bind__";
 
 /// The name of our `print`: a function that is called `print` gets its result printed by rhai, with a newline.
 pub const PRINT: &str = "builtins.print";
+
+/// The native that enters the manager of a `with` that is a loop, and the variable of that loop: no script can write it.
+/// Short, as the bytecode machine looks at every letter in every call.
+pub const ENTER: &str = "@";
 
 /// What the parser takes for the name of a function whose own name rhai reserves ends with this.
 const RENAMED: &str = "__function";
@@ -95,6 +102,8 @@ struct Parse {
     aliases: HashMap<String, String>,
     /// Every variable of a `catch` or `with`.
     all_bound: HashSet<String>,
+    /// How many marks of loops of one round there were.
+    marks: usize,
 }
 
 /// What a parse found out beside the syntax tree.
@@ -158,6 +167,7 @@ fn custom(keyword: &str) -> Token {
 impl Parse {
     fn replace(&mut self, token: Token) -> Token {
         let token = match token {
+            Token::Reserved(mark) if mark.chars().eq([MARK]) && self.is_open => self.head_of_loop(),
             // What a module calls its own, as in `subprocess::call`, is nothing else.
             // Only as the name of a function that is being defined rhai takes none of them.
             Token::Reserved(word) if self.after_fn && is_freed(&word) => {
@@ -194,6 +204,15 @@ impl Parse {
             },
             _ => token,
         }
+    }
+
+    /// The token that the next mark stands for.
+    fn head_of_loop(&mut self) -> Token {
+        let name = || Token::Identifier(Box::new(ENTER.into()));
+        let head = [Token::For, name(), Token::In, name(), Token::LeftParen, Token::RightParen];
+        let token = head[self.marks % head.len()].clone();
+        self.marks += 1;
+        token
     }
 
     /// Follows the header of a `catch` or a `with`; the replacement, if the token gets one.

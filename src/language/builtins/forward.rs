@@ -12,7 +12,7 @@ use rhai::{Array, Dynamic, EvalContext, FnPtr, ImmutableString, Map, NativeCallC
 
 use crate::language::callable::free_taken_variables;
 use crate::language::dict::Dict;
-use crate::language::exception::{Outcome, raise};
+use crate::language::exception::{Outcome, arrived, raise};
 use crate::language::identity::Handle;
 use crate::language::list::List;
 use crate::language::native;
@@ -70,7 +70,7 @@ pub fn forward(
     let context = NativeCallContext::new_with_all_fields(engine, name, source.as_deref(), global, position);
     let rest: Vec<Dynamic> = rest.iter().map(|arg| (**arg).clone()).collect();
     if let Some(method) = own {
-        return method.call_raw(&context, Some(&mut receiver), rest).map(Some);
+        return method.call_raw(&context, Some(&mut receiver), rest).map(Some).map_err(arrived);
     }
     let result = match (receiver.read_lock::<List>(), receiver.read_lock::<Dict>()) {
         (Some(list), _) => call_on_snapshot(&context, &list, name, rest, true),

@@ -1,5 +1,6 @@
 //! Exceptions as values: a class, a message, arguments, a traceback and a cause.
 
+mod arrival;
 mod class;
 mod from_rhai;
 mod traceback;
@@ -16,6 +17,7 @@ use crate::language::value;
 use crate::runtime::Interrupt;
 use crate::runtime::sync::{Arc, Mutex};
 
+pub use arrival::{arrived, overtake};
 pub use class::{CLASSES, Class};
 pub use from_rhai::{exception_of, is_stop};
 pub use traceback::{Frame, Traceback, blanks_under, shown_name};

@@ -3,6 +3,7 @@
 mod bind;
 mod from_import;
 mod global;
+mod round;
 mod try_catch;
 mod with;
 
@@ -16,6 +17,7 @@ pub fn register(engine: &mut Engine, modules: &Arc<ModuleNames>) {
     bind::register(engine);
     global::register(engine);
     with::register(engine);
+    round::register(engine);
     try_catch::register(engine);
     from_import::register(engine, modules);
 }

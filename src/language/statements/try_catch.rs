@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rhai::{Dynamic, Engine, EvalAltResult, EvalContext, Expression};
 
 use super::bind;
-use crate::language::exception::{exception_of, is_stop, panicked};
+use crate::language::exception::{arrived, exception_of, is_stop, panicked};
 
 pub(super) fn register(engine: &mut Engine) {
     engine.disable_symbol("try");
@@ -56,6 +56,7 @@ type Evaluated = Result<Dynamic, Box<EvalAltResult>>;
 fn attempt(context: &mut EvalContext, block: &Expression) -> Evaluated {
     catch_unwind(AssertUnwindSafe(|| context.eval_expression_tree(block)))
         .unwrap_or_else(|panic| Err(panicked(&*panic)))
+        .map_err(arrived)
 }
 
 fn try_catch(context: &mut EvalContext, block: &Expression, handler: &Expression) -> Evaluated {

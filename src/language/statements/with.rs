@@ -4,15 +4,15 @@
 use rhai::{Dynamic, Engine, EvalAltResult, EvalContext, Expression, NativeCallContext, Position};
 
 use super::bind;
-use crate::language::exception::{exception_of, is_stop, raise};
-use crate::language::identity::{enter_context, exit_context};
+use crate::language::exception::{arrived, exception_of, is_stop, raise};
+use crate::language::identity::{ExitOf, enter_context};
 use crate::language::realm;
 use crate::language::value;
 
 /// The method that a context manager is entered by; its result is what `as` names.
-const ENTER: &str = "__enter__";
+pub(super) const ENTER: &str = "__enter__";
 /// The method that it is left by: with the exception or `()`; a true result swallows the exception.
-const EXIT: &str = "__exit__";
+pub(super) const EXIT: &str = "__exit__";
 
 pub(super) fn register(engine: &mut Engine) {
     engine.register_custom_syntax_with_state_raw(
@@ -43,23 +43,22 @@ fn run(
     };
     let position = expression.position();
     let mut manager = context.eval_expression_tree(expression)?.flatten();
-    let entered = enter(context, &mut manager, position)?;
+    let (entered, exit) = enter(context, &mut manager, position)?;
     let depth = bind::depth();
     if rest.is_empty() {
         bind::offer(entered);
     }
-    let result = run(context, rest, block);
+    let result = run(context, rest, block).map_err(arrived);
     bind::withdraw(depth);
-    if let Some(left) = exit_context(&manager) {
-        left.map(drop).map_err(|error| at(error, position))?;
-        return result;
+    if let Some(exit) = exit {
+        return exit(&manager).map_err(|error| at(error, position)).and(result);
     }
     let mut raised = match &result {
         Err(error) if is_error(error) => Dynamic::from(exception_of(error, "", "")),
         _ => Dynamic::UNIT,
     };
     let was_raised = !raised.is_unit();
-    let swallow = call(context, EXIT, &mut [&mut manager, &mut raised], position)?;
+    let swallow = call_in(context, EXIT, &mut [&mut manager, &mut raised], position)?;
     match result {
         Err(_) if was_raised && value::is_true(&swallow) => Ok(Dynamic::UNIT),
         result => result,
@@ -72,36 +71,36 @@ fn is_error(error: &EvalAltResult) -> bool {
         && !is_stop(error)
 }
 
+/// Enters a manager: what `as` names, and how to leave it, if its `__exit__` need not be looked for.
 fn enter(
     context: &mut EvalContext,
     manager: &mut Dynamic,
     position: Position,
-) -> Result<Dynamic, Box<EvalAltResult>> {
+) -> Result<(Dynamic, Option<ExitOf>), Box<EvalAltResult>> {
     let site = || realm::site(context.source().unwrap_or(""), position.line().unwrap_or(0) as u32);
     match enter_context(manager, site) {
-        Some(entered) => entered.map_err(|error| at(error, position)),
-        None => call(context, ENTER, &mut [manager], position),
+        Some(entered) => {
+            entered.map(|(entered, exit)| (entered, Some(exit))).map_err(|error| at(error, position))
+        }
+        None => call_in(context, ENTER, &mut [manager], position).map(|entered| (entered, None)),
     }
 }
 
 /// The error with this position, if it has none.
-fn at(mut error: Box<EvalAltResult>, position: Position) -> Box<EvalAltResult> {
+pub(super) fn at(mut error: Box<EvalAltResult>, position: Position) -> Box<EvalAltResult> {
     if error.position().is_none() {
         error.set_position(position);
     }
     error
 }
 
-fn call(
-    context: &mut EvalContext,
+/// Calls a method of the manager.
+pub(super) fn call(
+    native: &NativeCallContext,
     method: &str,
     args: &mut [&mut Dynamic],
     position: Position,
 ) -> Result<Dynamic, Box<EvalAltResult>> {
-    let source = context.source().map(str::to_string);
-    let engine = context.engine();
-    let global = context.global_runtime_state_mut();
-    let native = NativeCallContext::new_with_all_fields(engine, method, source.as_deref(), global, position);
     let result = native.call_native_fn_raw(method, true, &mut *args);
     result.map_err(|error| match *error {
         EvalAltResult::ErrorFunctionNotFound(ref signature, _) if signature.starts_with(method) => {
@@ -113,4 +112,17 @@ fn call(
         }
         _ => at(error, position),
     })
+}
+
+fn call_in(
+    context: &mut EvalContext,
+    method: &str,
+    args: &mut [&mut Dynamic],
+    position: Position,
+) -> Result<Dynamic, Box<EvalAltResult>> {
+    let source = context.source().map(str::to_string);
+    let engine = context.engine();
+    let global = context.global_runtime_state_mut();
+    let native = NativeCallContext::new_with_all_fields(engine, method, source.as_deref(), global, position);
+    call(&native, method, args, position)
 }

@@ -10,8 +10,8 @@ use super::context::StartMethod;
 use super::current::{Identity, current};
 use super::launch;
 use crate::ipc::Child;
-use crate::language::callable::{apply_keywords, as_function};
-use crate::language::exception::{Outcome, interrupted, raise, raise_io};
+use crate::language::callable::{apply_keywords, as_function, check_count};
+use crate::language::exception::{Outcome, arrived, interrupted, raise, raise_io};
 use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
 use crate::language::realm::Realm;
@@ -271,8 +271,8 @@ impl ProcessHandle {
         let Some(function) = target.function else { return Ok(Dynamic::UNIT) };
         let function = to_local(function).cast::<FnPtr>();
         let mut this = target.is_run.then(|| Dynamic::from(self.clone()));
-        crate::language::callable::check_count(&function, target.args.len())?;
-        function.call_raw(context, this.as_mut(), target.args)
+        check_count(&function, target.args.len())?;
+        function.call_raw(context, this.as_mut(), target.args).map_err(arrived)
     }
 
     fn join(&self, call: &mut Call) -> Outcome<Dynamic> {

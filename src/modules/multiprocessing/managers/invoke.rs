@@ -5,7 +5,7 @@ use rhai::{Dynamic, EvalAltResult, FnPtr, ImmutableString, Map, NativeCallContex
 use super::referent::{Array, Namespace, Value};
 use crate::language::builtins::iterate;
 use crate::language::dict::Dict;
-use crate::language::exception::{Outcome, raise};
+use crate::language::exception::{Outcome, arrived, raise};
 use crate::language::list::List;
 use crate::language::native::Keywords;
 use crate::language::value;
@@ -136,7 +136,9 @@ pub fn invoke(
             let own = object.read_lock::<Dict>().and_then(|dict| dict.get(&method.into()).ok().flatten());
             match own.and_then(|own| own.try_cast::<FnPtr>()) {
                 // A dict whose values are functions is an object with methods.
-                Some(function) => function.call_raw(context, Some(&mut object.clone()), args),
+                Some(function) => {
+                    function.call_raw(context, Some(&mut object.clone()), args).map_err(arrived)
+                }
                 None => Err(no_attribute(object, method)),
             }
         }
