@@ -19,6 +19,7 @@ use super::spin::Spin;
 use super::sync::{Arc, AtomicU8, AtomicU32, Condvar, Mutex, Ordering};
 use super::thread::{Running, Thread, ThreadState, with_running};
 use super::tick::{count_ticks, serve_interrupt, take_interrupt};
+use super::wakeups;
 use super::words::{LOOK_AGAIN, sleep_on_word, spin_on_word, wait_for_words, wake_word, watch_word};
 
 /// Why a wait or a computation ended before its time.
@@ -224,6 +225,28 @@ impl Waiter {
         }
     }
 
+    /// [`Waiter::wake`], but a thread that sleeps is woken only when the caller, who may have the lock that it needs
+    /// next, sees to that: see [`wakeups`].
+    pub(super) fn wake_later(&self) {
+        let before = self.state.swap(NOTIFIED, Ordering::AcqRel);
+        let parker = match &self.thread {
+            Some(thread) => {
+                if before == STUCK {
+                    thread.runtime().count_runnable(1);
+                }
+                &thread.parker
+            }
+            None => &self.parker,
+        };
+        let state = parker.lock.lock();
+        if state.polling.is_some() || state.on_word.is_some() {
+            drop(state);
+            parker.unpark();
+        } else if let Some(wakeup) = parker.wake.announce() {
+            wakeups::put_off(wakeup);
+        }
+    }
+
     /// Counts the thread as stuck; false if the waiter was notified meanwhile.
     fn enter_stuck(&self) -> bool {
         self.state.compare_exchange(IDLE, STUCK, Ordering::AcqRel, Ordering::Acquire).is_ok()
@@ -374,6 +397,25 @@ fn wait_once(
             }
             sleep(running, waiter, deadline, stuck)
         }
+        until => wait_otherwise(running, until, deadline, stuck),
+    };
+    let goes_on =
+        !(result == Err(Interrupt::Stop) && thread.is_dismissed()) && runtime.gil().acquire(thread, true);
+    runtime.synchronise();
+    if goes_on { result } else { Err(Interrupt::Stop) }
+}
+
+/// The waits for anything but [`Until::Notified`].
+// Not inlined: what it needs of the stack, a thread that waits for another one does not.
+#[inline(never)]
+fn wait_otherwise(
+    running: &Running,
+    until: &Until<'_>,
+    deadline: Option<Instant>,
+    stuck: bool,
+) -> Result<Woken, Interrupt> {
+    match until {
+        Until::Notified(_) => unreachable!("the caller's own case"),
         Until::Readable(fd) => poll_fd(running, *fd, PollFlags::IN, None, deadline),
         Until::Writable(fd) => poll_fd(running, *fd, PollFlags::OUT, None, deadline),
         Until::Ready { fd, flags, closed } => poll_fd(running, *fd, *flags, Some(closed), deadline),
@@ -397,11 +439,7 @@ fn wait_once(
                 result
             }
         }
-    };
-    let goes_on =
-        !(result == Err(Interrupt::Stop) && thread.is_dismissed()) && runtime.gil().acquire(thread, true);
-    runtime.synchronise();
-    if goes_on { result } else { Err(Interrupt::Stop) }
+    }
 }
 
 #[inline(never)]

@@ -5,6 +5,7 @@
 //! releases it. Here a sleeper touches nothing but its own words when it wakes up, and the table and its records
 //! take no memory.
 
+use std::ptr::NonNull;
 use std::time::Instant;
 
 use parking_lot::MutexGuard;
@@ -69,12 +70,36 @@ impl Condvar {
         self.notify(i32::MAX as u32);
     }
 
+    /// [`Condvar::notify_all`] in two steps: who is about to sleep does not any more, and who sleeps is woken by
+    /// what this returns.
+    pub(super) fn announce(&self) -> Option<Wakeup> {
+        (self.sleepers.load(Ordering::Relaxed) > 0).then(|| {
+            self.notifications.fetch_add(1, Ordering::Relaxed);
+            Wakeup(NonNull::from(&self.notifications))
+        })
+    }
+
     fn notify(&self, sleepers: u32) {
         if self.sleepers.load(Ordering::Relaxed) > 0 {
             self.notifications.fetch_add(1, Ordering::Relaxed);
             // It fails for addresses that are no words only.
             let _ = futex::wake(&self.notifications, Flags::PRIVATE, sleepers);
         }
+    }
+}
+
+/// Sleepers that are to be woken. The condition variable need not exist any more by then.
+#[must_use = "they sleep until they are woken"]
+pub(super) struct Wakeup(NonNull<AtomicU32>);
+
+impl Wakeup {
+    /// Wakes them.
+    pub(super) fn make(self) {
+        const WAKE: i32 = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+        // SAFETY: the kernel takes the address for the name of a queue and looks at no memory there. If the word is
+        // gone, nobody is in that queue, or somebody who sleeps on another word at the same place, and whoever sleeps
+        // in futex(2) puts up with waking for no reason.
+        unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), WAKE, i32::MAX) };
     }
 }
 
@@ -123,6 +148,12 @@ mod tests {
 
     #[test]
     fn all_sleepers_wake_up() {
+        all_wake_up(Condvar::notify_all);
+        // In two steps.
+        all_wake_up(|condvar| condvar.announce().into_iter().for_each(Wakeup::make));
+    }
+
+    fn all_wake_up(notify_all: fn(&Condvar)) {
         let (ready, condvar) = (Mutex::new((0, false)), Condvar::new());
         thread::scope(|scope| {
             for _ in 0..8 {
@@ -138,7 +169,7 @@ mod tests {
                 thread::yield_now();
             }
             ready.lock().1 = true;
-            condvar.notify_all();
+            notify_all(&condvar);
         });
     }
 }

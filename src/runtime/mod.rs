@@ -21,6 +21,7 @@ mod stack;
 pub mod sync;
 mod thread;
 mod tick;
+mod wakeups;
 mod words;
 mod worker;
 

@@ -68,6 +68,11 @@ impl WaitQueue {
         }
     }
 
+    /// Wakes them all, those who sleep as soon as the caller sees to it: see [`super::wakeups`].
+    pub(super) fn wake_all_later(&mut self) {
+        self.waiters.drain(..).for_each(|waiter| waiter.wake_later());
+    }
+
     /// Wakes them all.
     pub fn wake_all(&mut self) {
         self.wake(usize::MAX);

@@ -14,7 +14,7 @@ use super::site::Site;
 use super::sync::{Arc, AtomicI64, AtomicU64, AtomicUsize, Mutex, Ordering};
 use super::thread::{self, Attention, Thread, ThreadId, ThreadState};
 use super::tick::book_ticks;
-use super::worker;
+use super::{wakeups, worker};
 
 /// How long the end of a run waits for daemons to come to a safepoint before it goes on without them.
 const DAEMON_GRACE: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ impl Registry {
         self.alive.insert(self.started, Arc::clone(thread));
     }
 
-    /// The thread is over: takes it out and wakes who waits for that.
+    /// The thread is over: takes it out and wakes who waits for that, as [`wakeups::make_up`] then sees to.
     fn leave(&mut self, thread: &Arc<Thread>) {
         thread.set_state(ThreadState::Finished);
         self.alive.remove(&thread.place());
@@ -54,10 +54,10 @@ impl Registry {
             self.finished.push(Arc::clone(thread));
         }
         if let Some(mut joiners) = self.joiners.remove(&thread.id()) {
-            joiners.wake_all();
+            joiners.wake_all_later();
         }
         if self.alive.len() <= 1 {
-            self.emptied.wake_all();
+            self.emptied.wake_all_later();
         }
     }
 }
@@ -239,6 +239,8 @@ impl Runtime {
         let reason = || Reason::Start(Arc::clone(thread));
         let started =
             begun.wait_until(&Wait::forever(site), reason, |s| &mut s.1, |s| s.0.then_some(())).map(drop);
+        // Unless the wait has, which gives up the lock.
+        wakeups::make_up();
         Ok(started)
     }
 
@@ -247,8 +249,11 @@ impl Runtime {
     fn finish(self: &Arc<Self>, thread: &Arc<Thread>) {
         book_ticks();
         self.synchronise();
+        // Whoever started this thread may wait for its end at once, and is to find that it has come.
+        let starter = wakeups::take();
         self.gil.release(thread);
         self.registry.enter().leave(thread);
+        starter.into_iter().for_each(wakeups::put_off);
         thread::detach();
         if self.count_runnable(-1) == 0
             && let Some(stuck) = self.first_thread()
@@ -371,7 +376,11 @@ fn begin(thread: &Arc<Thread>, begun: Arc<Begun>) {
     thread.runtime().gil().acquire(thread, false);
     let mut begun = begun.enter();
     begun.0 = true;
-    begun.1.wake_all();
+    if thread.runtime().gil().is_enabled() {
+        begun.1.wake_all_later();
+    } else {
+        begun.1.wake_all();
+    }
 }
 
 /// The main thread is attached and alive for as long as this exists.
@@ -398,6 +407,7 @@ impl Drop for MainGuard<'_> {
         self.runtime.synchronise();
         self.runtime.gil.release(&self.main);
         self.runtime.registry.enter().leave(&self.main);
+        wakeups::make_up();
         thread::detach();
     }
 }

@@ -49,6 +49,7 @@ pub use mode::GilMode;
 
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 use super::thread::Thread;
+use super::wakeups;
 use interval::IntervalLock;
 use ticks::TicksLock;
 
@@ -201,10 +202,12 @@ impl Gil {
             Lock::Interval(lock) => lock.release(thread),
             Lock::Off => {}
         }
+        wakeups::make_up();
     }
 
     /// The tick budget ran out. False if the thread was dismissed and does not have the lock any more.
     pub(super) fn budget_spent(&self, thread: &Thread) -> bool {
+        wakeups::make_up();
         match &self.lock {
             Lock::Ticks(lock) => lock.budget_spent(thread),
             Lock::Interval(lock) => {
@@ -218,6 +221,7 @@ impl Gil {
     /// Gives the lock up once (`sleep(0)`): where somebody waits for it, until somebody took it. False as in
     /// [`Gil::budget_spent`].
     pub(super) fn yield_now(&self, thread: &Thread) -> bool {
+        wakeups::make_up();
         match &self.lock {
             Lock::Ticks(lock) => {
                 lock.release(thread);
@@ -235,6 +239,7 @@ impl Gil {
     /// Gives the lock up to whoever asked for it and waits until it was taken (CPython 3's forced switch). False
     /// as in [`Gil::budget_spent`].
     pub(super) fn switch(&self, thread: &Thread) -> bool {
+        wakeups::make_up();
         match &self.lock {
             Lock::Interval(lock) => lock.hand_over(thread, self.switch_interval(), true),
             Lock::Ticks(_) | Lock::Off => true,
