@@ -40,6 +40,7 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
     let mut natives = NativeModules::new();
     let mut all_builtins = Module::new();
     let mut second = Module::new();
+    let mut third = Module::new();
     let mut packages: Vec<(&'static str, Module)> = Vec::new();
     for module in modules {
         names.add(&module);
@@ -49,6 +50,9 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
         }
         for (path, name) in module.second_types {
             second.set_custom_type_raw(path, name);
+        }
+        for (path, name) in module.third_types {
+            third.set_custom_type_raw(path, name);
         }
         all_builtins.combine(module.builtins);
         for (path, name) in module.types {
@@ -60,7 +64,7 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
     for name in PLAIN_TYPES {
         // As it is, but found at once: rhai looks for the name of every call's result, module after module.
         let shown = engine.map_type_name(name).to_string();
-        second.set_custom_type_raw(name, shown);
+        third.set_custom_type_raw(name, shown);
     }
     let (inner, mut roots): (Vec<_>, Vec<_>) = packages.into_iter().partition(|(name, _)| name.contains('.'));
     for (name, module) in inner {
@@ -76,6 +80,7 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
     }
     let all_builtins: Shared<Module> = all_builtins.into();
     engine.register_global_module(all_builtins.clone());
+    engine.register_global_module(third.into());
     engine.register_global_module(second.into());
 
     let names = Arc::new(names);

@@ -17,8 +17,10 @@ use crate::runtime::sync::{Arc, AtomicU64, Ordering, RwLock};
 pub enum Rank {
     /// All the time, and between threads: every further class in this rank delays the calls of all.
     First,
-    /// All the time, but each call takes a while itself: between processes, or with a task behind it.
+    /// All the time, and between processes, where a call takes a little longer itself.
     Second,
+    /// All the time, but each call takes a while itself: there is a task behind it.
+    Third,
     /// Now and then.
     Rare,
 }

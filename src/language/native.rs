@@ -104,6 +104,8 @@ pub struct NativeModule {
     pub first_types: Vec<(&'static str, &'static str)>,
     /// And for those of [`Rank::Second`].
     pub second_types: Vec<(&'static str, &'static str)>,
+    /// Those of [`Rank::Third`].
+    pub third_types: Vec<(&'static str, &'static str)>,
 }
 
 impl NativeModule {
@@ -119,6 +121,7 @@ impl NativeModule {
             types: Vec::new(),
             first_types: Vec::new(),
             second_types: Vec::new(),
+            third_types: Vec::new(),
         }
     }
 
@@ -186,6 +189,7 @@ impl NativeModule {
         match T::RANK {
             Rank::First => self.first_types.push(name),
             Rank::Second => self.second_types.push(name),
+            Rank::Third => self.third_types.push(name),
             Rank::Rare => self.types.push(name),
         }
         identity::register::<T>();

@@ -25,7 +25,7 @@ impl FutureHandle {
 
 impl Handle for FutureHandle {
     const NAME: &'static str = "Future";
-    const RANK: Rank = Rank::Second;
+    const RANK: Rank = Rank::Third;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -22,7 +22,7 @@ impl ExecutorHandle for ProcessExecutor {
 
 impl Handle for ProcessExecutor {
     const NAME: &'static str = "ProcessPoolExecutor";
-    const RANK: Rank = Rank::Second;
+    const RANK: Rank = Rank::Third;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

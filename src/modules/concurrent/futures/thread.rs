@@ -23,7 +23,7 @@ impl ExecutorHandle for ThreadExecutor {
 
 impl Handle for ThreadExecutor {
     const NAME: &'static str = "ThreadPoolExecutor";
-    const RANK: Rank = Rank::Second;
+    const RANK: Rank = Rank::Third;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

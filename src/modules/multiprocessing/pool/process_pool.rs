@@ -23,7 +23,7 @@ impl PoolHandle for ProcessPoolHandle {
 
 impl Handle for ProcessPoolHandle {
     const NAME: &'static str = "Pool";
-    const RANK: Rank = Rank::Second;
+    const RANK: Rank = Rank::Third;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -338,7 +338,7 @@ pub struct ResultHandle(pub Arc<AsyncResult>);
 
 impl Handle for ResultHandle {
     const NAME: &'static str = "ApplyResult";
-    const RANK: Rank = Rank::Second;
+    const RANK: Rank = Rank::Third;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize

@@ -21,7 +21,7 @@ impl PoolHandle for ThreadPoolHandle {
 
 impl Handle for ThreadPoolHandle {
     const NAME: &'static str = "ThreadPool";
-    const RANK: Rank = Rank::Second;
+    const RANK: Rank = Rank::Third;
 
     fn identity(&self) -> usize {
         Arc::as_ptr(&self.0) as usize
