@@ -235,6 +235,8 @@ impl Workforce for Crew {
         Ok(())
     }
 
+    fn expect_answers(&self) {}
+
     fn nudge(&self) {}
 
     fn submit(self: Arc<Self>, work: Work, _: bool, site: Site) -> Result<(), Refused> {

@@ -80,6 +80,13 @@ impl Origin {
         self.attend(&Wait { deadline: None, try_only: true, site: Site::default() }, is_done)
     }
 
+    /// See [`Workforce::expect_answers`].
+    pub fn expect_answers(&self) {
+        if let Some(crew) = self.answered_by.as_ref().and_then(Weak::upgrade) {
+            crew.expect_answers();
+        }
+    }
+
     /// See [`Workforce::nudge`].
     pub fn nudge(&self) {
         if let Some(crew) = self.answered_by.as_ref().and_then(Weak::upgrade) {

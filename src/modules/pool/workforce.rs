@@ -76,6 +76,9 @@ pub trait Workforce: Send + Sync {
     /// An interrupt.
     fn attend(&self, wait: &Wait, is_done: &dyn Fn() -> bool) -> Outcome<()>;
 
+    /// An answer that is to come has callbacks: somebody takes it at once, though nobody may attend.
+    fn expect_answers(&self);
+
     /// Something that a thread may attend for has come to pass without an answer: it looks round.
     fn nudge(&self);
 

@@ -251,6 +251,10 @@ impl Future {
             let mut state = self.state.enter();
             if !state.phase.is_done() {
                 state.callbacks.push(callback);
+                drop(state);
+                if let Some(origin) = &self.origin {
+                    origin.expect_answers();
+                }
                 return;
             }
         }

@@ -139,6 +139,7 @@ impl Pool {
         let ticket = Arc::new(result::Jobs(Arc::clone(&result)));
         let job = Job { function, calls: Calls::One(args), part: 0, ticket };
         self.submit(Work::Jobs(vec![job]), style, site)?;
+        result.expect_answers();
         Ok(result)
     }
 
@@ -159,6 +160,7 @@ impl Pool {
         let result = AsyncResult::of_map(&realm, request, count.div_ceil(size));
         let ticket = Arc::new(result::Jobs(Arc::clone(&result)));
         self.submit(Work::Chunks(Chunks { function, items, size, ticket }), style, site)?;
+        result.expect_answers();
         Ok(result)
     }
 

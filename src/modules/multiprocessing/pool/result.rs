@@ -113,6 +113,13 @@ impl AsyncResult {
         state.result.is_some() || state.is_abandoned
     }
 
+    /// To be called once it was handed in: if it has callbacks, they wait for no caller.
+    pub fn expect_answers(&self) {
+        if self.callbacks.on_value.is_some() || self.callbacks.on_error.is_some() {
+            self.origin.expect_answers();
+        }
+    }
+
     fn is_ready(&self) -> Outcome<bool> {
         self.origin.look(&|| self.is_settled())?;
         Ok(self.state.enter().result.is_some())

@@ -81,8 +81,8 @@ struct State {
     waiting: VecDeque<Waiting>,
     sent: Outbox,
     receiver: Receiver,
-    /// Several threads have waited for answers at once since there were none to wait for.
-    has_several_callers: bool,
+    /// Somebody waits for an answer who does not take it. True until none are to come.
+    is_awaited: bool,
     /// How many answers callers have taken.
     taken: u64,
     /// What [`State::taken`] was when the crew's own thread was asked to look whether anybody takes the answers.
@@ -314,6 +314,14 @@ impl Workforce for ProcessCrew {
         let Some(_turn) = self.take_turn(wait) else { return Ok(()) };
         while !is_done() && !self.must_stop_attending() && self.receive(wait)? {}
         Ok(())
+    }
+
+    fn expect_answers(&self) {
+        let mut state = self.state.enter();
+        if state.is_busy() {
+            state.is_awaited = true;
+            state.call_helper();
+        }
     }
 
     fn nudge(&self) {

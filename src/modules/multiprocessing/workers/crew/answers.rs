@@ -45,7 +45,7 @@ impl ProcessCrew {
                     let mut state = self.state.enter();
                     if !state.is_busy() {
                         state.receiver = Receiver::Nobody;
-                        state.has_several_callers = false;
+                        state.is_awaited = false;
                         break;
                     }
                 }
@@ -110,7 +110,7 @@ impl ProcessCrew {
             // A signal handler, amid a wait that takes them.
             mine if mine == me => Some(Turn { crew: self, is_nested: true }),
             _ => {
-                state.has_several_callers |= !wait.try_only;
+                state.is_awaited |= !wait.try_only;
                 None
             }
         }
@@ -156,7 +156,7 @@ impl ProcessCrew {
         let is_urgent = state.phase != Phase::Open
             || state.notices > 0
             || !state.ended.is_empty()
-            || state.has_several_callers;
+            || state.is_awaited;
         if is_urgent || !self.set_alarm(state) {
             state.call_helper();
         }
@@ -338,7 +338,7 @@ impl Drop for Turn<'_> {
         if state.is_busy() {
             self.crew.see_to_answers(&mut state);
         } else {
-            state.has_several_callers = false;
+            state.is_awaited = false;
         }
     }
 }
