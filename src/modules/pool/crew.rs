@@ -240,8 +240,11 @@ impl Workforce for Crew {
     fn nudge(&self) {}
 
     fn submit(self: Arc<Self>, work: Work, _: bool, site: Site) -> Result<(), Refused> {
-        let jobs = work.into_jobs();
-        let count = jobs.len();
+        let (one, several) = match work {
+            Work::Job(job) => (Some(job), Vec::new()),
+            work => (None, work.into_jobs()),
+        };
+        let count = usize::from(one.is_some()) + several.len();
         let mut state = self.state.enter();
         if let Some(exception) = &state.broken {
             return Err(Refused::Broken(exception.clone()));
@@ -249,7 +252,7 @@ impl Workforce for Crew {
         if state.phase != Phase::Open {
             return Err(Refused::Closed);
         }
-        state.jobs.extend(jobs);
+        state.jobs.extend(one.into_iter().chain(several));
         state.vacant.wake(count);
         if self.plan.staffing == Staffing::Fixed {
             return Ok(());

@@ -117,6 +117,8 @@ fn in_chunks<T>(items: Vec<T>, size: usize, mut add: impl FnMut(Vec<T>)) {
 
 /// What is handed in at once.
 pub enum Work {
+    /// One job.
+    Job(Job),
     /// Jobs of any kind.
     Jobs(Vec<Job>),
     /// Calls of one function that belong to one ticket.
@@ -127,6 +129,7 @@ impl Work {
     /// The jobs, each by itself.
     pub fn into_jobs(self) -> Vec<Job> {
         match self {
+            Self::Job(job) => vec![job],
             Self::Jobs(jobs) => jobs,
             Self::Chunks(chunks) => chunks.into_jobs(),
         }
@@ -161,14 +164,14 @@ pub type Errand = Box<dyn FnOnce() + Send>;
 pub trait Ticket: Send + Sync {
     /// A worker is about to run the job: a thread, or a process. False if it was cancelled, and then nothing more
     /// is heard of it.
-    fn begin(&self, worker: Option<&Arc<Thread>>) -> bool;
+    fn begin(self: Arc<Self>, worker: Option<&Arc<Thread>>) -> bool;
 
     /// The job is done. What comes back is to be called on a thread that may run the script's callbacks: the one that
     /// ran the job, or one that looks after those who do, and not one that happens to be there.
-    fn finish(&self, part: usize, answer: Answer) -> Option<Errand>;
+    fn finish(self: Arc<Self>, part: usize, answer: Answer) -> Option<Errand>;
 
     /// The job will not be run: the pool gives up, for the reason given if there is one.
-    fn abandon(&self, part: usize, reason: Option<&Exception>);
+    fn abandon(self: Arc<Self>, part: usize, reason: Option<&Exception>);
 
     /// The user has ended what works on the job: nobody need be told if its exception is never fetched.
     fn excuse(&self);
@@ -192,7 +195,7 @@ impl Job {
     /// # Errors
     /// Only that the thread must stop; nobody is told then.
     pub fn run(self, worker: &Arc<Thread>, caller: &mut Caller<'_>) -> Outcome<()> {
-        if !self.ticket.begin(Some(worker)) {
+        if !Arc::clone(&self.ticket).begin(Some(worker)) {
             return Ok(());
         }
         let calls = self.calls;

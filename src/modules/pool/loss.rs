@@ -3,22 +3,33 @@
 use crate::language::exception::Exception;
 use crate::language::realm::Realm;
 use crate::runtime::sync::{Arc, AtomicBool, Mutex, Ordering};
-use std::sync::Weak;
+use std::sync::{OnceLock, Weak};
 
 use super::Origin;
 
 /// Has somebody been told? The results of one `map` share one of these.
-#[derive(Clone, Default)]
-pub struct Told(Arc<AtomicBool>);
+#[derive(Default)]
+pub struct Told(OnceLock<Arc<AtomicBool>>);
+
+impl Clone for Told {
+    fn clone(&self) -> Self {
+        Self(OnceLock::from(Arc::clone(self.flag())))
+    }
+}
 
 impl Told {
+    // Most results never need one.
+    fn flag(&self) -> &Arc<AtomicBool> {
+        self.0.get_or_init(Arc::default)
+    }
+
     /// Somebody has fetched the exception.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.flag().store(true, Ordering::Relaxed);
     }
 
     fn take(&self) -> bool {
-        !self.0.swap(true, Ordering::Relaxed)
+        !self.flag().swap(true, Ordering::Relaxed)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use rhai::{Dynamic, EvalAltResult};
 
 use super::api::FutureHandle;
-use super::future::{Future, Task};
+use super::future::Future;
 use crate::language::builtins::iterate;
 use crate::language::exception::{Outcome, raise};
 use crate::language::function::Function;
@@ -23,6 +23,8 @@ pub struct Executor {
     /// Does it cost much to give a job to a worker, so that `map` makes chunks?
     makes_chunks: bool,
     last: Mutex<Option<Arc<Function>>>,
+    /// Where the last call came from: the next one mostly comes from there, too.
+    last_origin: Mutex<Option<Arc<Origin>>>,
 }
 
 impl Drop for Executor {
@@ -68,7 +70,17 @@ pub fn max_workers(call: &mut Call) -> Outcome<Option<usize>> {
 impl Executor {
     /// An executor whose workers are `crew`.
     pub fn new(crew: Arc<dyn Workforce>, makes_chunks: bool) -> Arc<Self> {
-        Arc::new(Self { crew, makes_chunks, last: Mutex::default() })
+        Arc::new(Self { crew, makes_chunks, last: Mutex::default(), last_origin: Mutex::default() })
+    }
+
+    fn origin(&self, function: &Function, site: Site) -> Arc<Origin> {
+        let mut last = self.last_origin.lock();
+        match &*last {
+            Some(last) if last.site == site && Arc::ptr_eq(&last.function, function.name()) => {
+                Arc::clone(last)
+            }
+            _ => Arc::clone(last.insert(Arc::new(Origin::new(&self.crew, function, site)))),
+        }
     }
 
     fn refused(call: &Call, refused: Refused) -> Box<EvalAltResult> {
@@ -97,8 +109,8 @@ impl Executor {
         Ok(found)
     }
 
-    fn hand_in(&self, call: &Call, jobs: Vec<Job>, site: Site) -> Outcome<()> {
-        let submitted = Arc::clone(&self.crew).submit(Work::Jobs(jobs), false, site);
+    fn hand_in(&self, call: &Call, work: Work, site: Site) -> Outcome<()> {
+        let submitted = Arc::clone(&self.crew).submit(work, false, site);
         submitted.map_err(|refused| Self::refused(call, refused))
     }
 
@@ -110,11 +122,10 @@ impl Executor {
         let args = function.arguments(args, keywords)?;
         synchronise();
         let site = call.site();
-        let future =
-            Future::new(&call.realm(), Some(Origin::new(&self.crew, &function, site)), Told::default());
-        let ticket = Arc::new(Task(Arc::clone(&future)));
+        let future = Future::new(&call.realm(), Some(self.origin(&function, site)), Told::default());
+        let ticket = Arc::clone(&future) as _;
         let job = Job { function, calls: Calls::One(args), part: 0, ticket };
-        self.hand_in(call, vec![job], site)?;
+        self.hand_in(call, Work::Job(job), site)?;
         Ok(Dynamic::from(FutureHandle(future)))
     }
 
@@ -134,7 +145,7 @@ impl Executor {
         let mut calls = zip(call, iterables)?.into_iter().peekable();
         synchronise();
         let (site, realm, told) = (call.site(), call.realm(), Told::default());
-        let origin = Origin::new(&self.crew, &function, site);
+        let origin = self.origin(&function, site);
         let mut futures = VecDeque::with_capacity(calls.len().div_ceil(chunksize));
         let mut jobs = Vec::with_capacity(futures.capacity());
         while calls.peek().is_some() {
@@ -143,11 +154,11 @@ impl Executor {
                 _ => Calls::Star(calls.by_ref().take(chunksize).collect()),
             };
             let future = Future::new(&realm, Some(origin.clone()), told.clone());
-            let ticket = Arc::new(Task(Arc::clone(&future)));
+            let ticket = Arc::clone(&future) as _;
             jobs.push(Job { function: Arc::clone(&function), calls, part: 0, ticket });
             futures.push_back(future);
         }
-        self.hand_in(call, jobs, site)?;
+        self.hand_in(call, Work::Jobs(jobs), site)?;
         Ok(Dynamic::from(Generator::new(Results {
             futures: Mutex::new(futures),
             chunk: Mutex::default(),

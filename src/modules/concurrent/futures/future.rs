@@ -75,7 +75,7 @@ struct State {
 pub struct Future {
     realm: Weak<Realm>,
     /// Where the task came from; nothing for a future that a script made.
-    origin: Option<Origin>,
+    origin: Option<Arc<Origin>>,
     told: Told,
     state: Monitor<State>,
 }
@@ -106,7 +106,7 @@ impl Resource for Pending {
 
 impl Future {
     /// A future that nobody has begun to work on.
-    pub fn new(realm: &Arc<Realm>, origin: Option<Origin>, told: Told) -> Arc<Self> {
+    pub fn new(realm: &Arc<Realm>, origin: Option<Arc<Origin>>, told: Told) -> Arc<Self> {
         Arc::new(Self { realm: Arc::downgrade(realm), origin, told, state: Monitor::default() })
     }
 
@@ -356,37 +356,33 @@ fn end_of(state: &State) -> Option<End> {
     }
 }
 
-/// What an executor's job is answered to.
-pub struct Task(pub Arc<Future>);
-
-impl Ticket for Task {
-    fn begin(&self, worker: Option<&Arc<Thread>>) -> bool {
-        self.0.set_running_or_notify_cancel(worker).unwrap_or(false)
+impl Ticket for Future {
+    fn begin(self: Arc<Self>, worker: Option<&Arc<Thread>>) -> bool {
+        self.set_running_or_notify_cancel(worker).unwrap_or(false)
     }
 
-    fn finish(&self, _: usize, answer: Answer) -> Option<Errand> {
+    fn finish(self: Arc<Self>, _: usize, answer: Answer) -> Option<Errand> {
         let result = answer.map(Reply::into_value);
         // A script may have set it meanwhile; its word came first.
-        let callbacks = self.0.set_only(result).unwrap_or_default();
+        let callbacks = self.set_only(result).unwrap_or_default();
         if callbacks.is_empty() {
             return None;
         }
-        let future = Arc::clone(&self.0);
-        Some(Box::new(move || future.call_back(&callbacks)))
+        Some(Box::new(move || self.call_back(&callbacks)))
     }
 
-    fn abandon(&self, _: usize, reason: Option<&Exception>) {
+    fn abandon(self: Arc<Self>, _: usize, reason: Option<&Exception>) {
         match reason {
             Some(reason) => {
-                let _ = self.0.set(Err(reason.clone()));
+                let _ = self.set(Err(reason.clone()));
             }
             None => {
-                self.0.cancel();
+                self.cancel();
             }
         }
     }
 
     fn excuse(&self) {
-        self.0.told.set();
+        self.told.set();
     }
 }

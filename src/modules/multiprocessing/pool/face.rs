@@ -5,9 +5,9 @@ use std::any::Any;
 use rhai::Dynamic;
 
 use super::handler::Handler;
-use super::imap::{self, Results, ResultsHandle};
+use super::imap::{Results, ResultsHandle};
 use super::progress::Progress;
-use super::result::{self, AsyncResult, Callbacks, Request, ResultHandle};
+use super::result::{AsyncResult, Callbacks, Request, ResultHandle};
 use crate::language::builtins::iterate;
 use crate::language::exception::{Outcome, raise};
 use crate::language::function::Function;
@@ -136,9 +136,9 @@ impl Pool {
         synchronise();
         let site = call.site();
         let result = AsyncResult::of_call(&call.realm(), self.request(&function, site, callbacks, None));
-        let ticket = Arc::new(result::Jobs(Arc::clone(&result)));
+        let ticket = Arc::clone(&result) as _;
         let job = Job { function, calls: Calls::One(args), part: 0, ticket };
-        self.submit(Work::Jobs(vec![job]), style, site)?;
+        self.submit(Work::Job(job), style, site)?;
         result.expect_answers();
         Ok(result)
     }
@@ -158,7 +158,7 @@ impl Pool {
         let progress = if with_progress { Progress::new(count) } else { None };
         let request = self.request(&function, site, callbacks, progress);
         let result = AsyncResult::of_map(&realm, request, count.div_ceil(size));
-        let ticket = Arc::new(result::Jobs(Arc::clone(&result)));
+        let ticket = Arc::clone(&result) as _;
         self.submit(Work::Chunks(Chunks { function, items, size, ticket }), style, site)?;
         result.expect_answers();
         Ok(result)
@@ -176,7 +176,7 @@ impl Pool {
         let origin = Origin::new(&self.crew, &function, site);
         // Without chunks an item that fails does not end the iteration.
         let results = Results::new(&realm, origin, pool, items.calls().div_ceil(size), is_ordered, size > 1);
-        let ticket = Arc::new(imap::Jobs(Arc::clone(&results)));
+        let ticket = Arc::clone(&results) as _;
         self.submit(Work::Chunks(Chunks { function, items, size, ticket }), Style::Async, site)?;
         Ok(Dynamic::from(ResultsHandle(results)))
     }

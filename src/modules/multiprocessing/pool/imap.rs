@@ -142,19 +142,16 @@ impl Resource for Pending {
     }
 }
 
-/// How the jobs report to the iterator.
-pub struct Jobs(pub Arc<Results>);
-
-impl Ticket for Jobs {
-    fn begin(&self, worker: Option<&Arc<Thread>>) -> bool {
+impl Ticket for Results {
+    fn begin(self: Arc<Self>, worker: Option<&Arc<Thread>>) -> bool {
         if let Some(worker) = worker {
-            self.0.state.enter().runner = Some(Arc::clone(worker));
+            self.state.enter().runner = Some(Arc::clone(worker));
         }
         true
     }
 
-    fn finish(&self, part: usize, answer: Answer) -> Option<Errand> {
-        let own = &self.0;
+    fn finish(self: Arc<Self>, part: usize, answer: Answer) -> Option<Errand> {
+        let own = &self;
         let pool = {
             let mut state = own.state.enter();
             state.left = state.left.saturating_sub(1);
@@ -176,13 +173,13 @@ impl Ticket for Jobs {
         None
     }
 
-    fn abandon(&self, part: usize, reason: Option<&Exception>) {
+    fn abandon(self: Arc<Self>, part: usize, reason: Option<&Exception>) {
         if let Some(reason) = reason {
             self.finish(part, Err(reason.clone()));
             return;
         }
         let pool = {
-            let mut state = self.0.state.enter();
+            let mut state = self.state.enter();
             state.is_abandoned = true;
             state.waiters.wake_all();
             state.pool.take()
@@ -191,7 +188,7 @@ impl Ticket for Jobs {
     }
 
     fn excuse(&self) {
-        self.0.told.set();
+        self.told.set();
     }
 }
 

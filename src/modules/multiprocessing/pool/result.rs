@@ -264,19 +264,16 @@ impl Resource for Pending {
     }
 }
 
-/// How the jobs of a result report to it.
-pub struct Jobs(pub Arc<AsyncResult>);
-
-impl Ticket for Jobs {
-    fn begin(&self, worker: Option<&Arc<Thread>>) -> bool {
+impl Ticket for AsyncResult {
+    fn begin(self: Arc<Self>, worker: Option<&Arc<Thread>>) -> bool {
         if let Some(worker) = worker {
-            self.0.state.enter().runner = Some(Arc::clone(worker));
+            self.state.enter().runner = Some(Arc::clone(worker));
         }
         true
     }
 
-    fn finish(&self, part: usize, answer: Answer) -> Option<Errand> {
-        let own = &self.0;
+    fn finish(self: Arc<Self>, part: usize, answer: Answer) -> Option<Errand> {
+        let own = &self;
         let result = {
             let mut state = own.state.enter();
             state.left = state.left.saturating_sub(1);
@@ -307,13 +304,13 @@ impl Ticket for Jobs {
         None
     }
 
-    fn abandon(&self, part: usize, reason: Option<&Exception>) {
+    fn abandon(self: Arc<Self>, part: usize, reason: Option<&Exception>) {
         if let Some(reason) = reason {
             self.finish(part, Err(reason.clone()));
             return;
         }
         let pool = {
-            let mut state = self.0.state.enter();
+            let mut state = self.state.enter();
             state.is_abandoned = true;
             state.waiters.wake_all();
             state.pool.take()
@@ -322,7 +319,7 @@ impl Ticket for Jobs {
     }
 
     fn excuse(&self) {
-        self.0.told.set();
+        self.told.set();
     }
 }
 

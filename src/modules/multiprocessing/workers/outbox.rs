@@ -86,15 +86,15 @@ mod tests {
     struct Nobody;
 
     impl Ticket for Nobody {
-        fn begin(&self, _: Option<&Arc<Thread>>) -> bool {
+        fn begin(self: Arc<Self>, _: Option<&Arc<Thread>>) -> bool {
             true
         }
 
-        fn finish(&self, _: usize, _: Answer) -> Option<Errand> {
+        fn finish(self: Arc<Self>, _: usize, _: Answer) -> Option<Errand> {
             None
         }
 
-        fn abandon(&self, _: usize, _: Option<&Exception>) {}
+        fn abandon(self: Arc<Self>, _: usize, _: Option<&Exception>) {}
 
         fn excuse(&self) {}
     }

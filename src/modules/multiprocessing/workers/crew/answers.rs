@@ -153,10 +153,8 @@ impl ProcessCrew {
         if state.receiver != Receiver::Nobody || !state.is_busy() {
             return;
         }
-        let is_urgent = state.phase != Phase::Open
-            || state.notices > 0
-            || !state.ended.is_empty()
-            || state.is_awaited;
+        let is_urgent =
+            state.phase != Phase::Open || state.notices > 0 || !state.ended.is_empty() || state.is_awaited;
         if is_urgent || !self.set_alarm(state) {
             state.call_helper();
         }

@@ -8,7 +8,7 @@ use super::{Kind, Phase, ProcessCrew, State, Waiting};
 use crate::ipc::codec::Encoded;
 use crate::language::exception::{Class, Exception, Outcome, interrupted};
 use crate::language::function::Function;
-use crate::modules::pool::{Part, Refused, Ticket, Work};
+use crate::modules::pool::{Job, Part, Refused, Ticket, Work};
 use crate::runtime::sync::Arc;
 use crate::runtime::{Site, Wait, tick};
 
@@ -29,7 +29,7 @@ impl ProcessCrew {
     pub(super) fn send_waiting(&self, state: &mut State) {
         while state.sent.len() < self.window() {
             let Some(Waiting { message, sent }) = state.waiting.pop_front() else { return };
-            if sent.ticket.begin(None) {
+            if Arc::clone(&sent.ticket).begin(None) {
                 self.send(state, message, sent);
             }
         }
@@ -76,6 +76,7 @@ impl ProcessCrew {
             Ok(())
         };
         match work {
+            Work::Job(job) => send(&job.function, job.calls.as_part(), &job.ticket, job.part),
             Work::Jobs(jobs) => jobs
                 .iter()
                 .try_for_each(|job| send(&job.function, job.calls.as_part(), &job.ticket, job.part)),
@@ -92,29 +93,31 @@ impl ProcessCrew {
 
     /// Puts jobs into the queue of those that are sent when earlier ones have been answered.
     pub(super) fn submit_in_turn(self: &Arc<Self>, work: Work, site: Site) -> Result<(), Refused> {
-        let jobs = work.into_jobs();
-        let mut waiting = VecDeque::with_capacity(jobs.len());
-        for job in &jobs {
-            let message =
-                self.encode(Vec::new(), &job.function, job.calls.as_part()).map_err(Refused::Failed)?;
-            let sent = Sent { ticket: Arc::clone(&job.ticket), part: job.part };
-            waiting.push_back(Waiting { message, sent });
-        }
-        // The values that were sent may be large: not while the state is locked.
-        drop(jobs);
-        let is_first = {
+        // Here, because the values that were sent may be large: not while the state is locked.
+        let encode = |job: Job| {
+            let Job { function, calls, part, ticket } = job;
+            let message = self.encode(Vec::new(), &function, calls.as_part()).map_err(Refused::Failed)?;
+            Ok(Waiting { message, sent: Sent { ticket, part } })
+        };
+        let (one, mut several) = match work {
+            Work::Job(job) => (Some(encode(job)?), VecDeque::new()),
+            work => (None, work.into_jobs().into_iter().map(encode).collect::<Result<_, _>>()?),
+        };
+        {
             let mut state = self.state.enter();
             self.check_open(&state)?;
-            state.waiting.append(&mut waiting);
-            !std::mem::replace(&mut state.is_started, true)
-        };
-        // With the jobs in place: workers that die at once are then the jobs' failure, and not this call's.
-        if is_first {
-            let realm = self.realm.upgrade().ok_or(Refused::Closed)?;
-            if let Err(error) = self.begin(&realm, site) {
-                drop(std::mem::take(&mut self.state.enter().waiting));
-                return Err(Refused::Failed(error));
+            state.waiting.extend(one);
+            state.waiting.append(&mut several);
+            if std::mem::replace(&mut state.is_started, true) {
+                self.send_waiting(&mut state);
+                return Ok(());
             }
+        }
+        // With the jobs in place: workers that die at once are then the jobs' failure, and not this call's.
+        let realm = self.realm.upgrade().ok_or(Refused::Closed)?;
+        if let Err(error) = self.begin(&realm, site) {
+            drop(std::mem::take(&mut self.state.enter().waiting));
+            return Err(Refused::Failed(error));
         }
         self.send_waiting(&mut self.state.enter());
         Ok(())
