@@ -20,6 +20,7 @@ pub mod nesting;
 mod one_round;
 pub mod operators;
 pub mod output;
+mod padding;
 pub mod pointer;
 pub mod program;
 pub mod realm;

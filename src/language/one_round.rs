@@ -108,7 +108,7 @@ fn is_plain(manager: &Expr) -> bool {
 }
 
 /// Does a `break`, `continue` or `return` lead out of the block?
-fn contains_escaping_jump(block: &Expr) -> bool {
+pub fn contains_escaping_jump(block: &Expr) -> bool {
     let mut escapes = false;
     block.walk(&mut Vec::new(), &mut |path| {
         escapes |= match path.last() {

@@ -14,7 +14,7 @@ use super::exception::arrived;
 use super::interruption::note_calls;
 use super::realm::Realm;
 use super::tokens::Names;
-use super::{native, one_round, tokens};
+use super::{native, one_round, padding, tokens};
 use crate::runtime::sync::Ordering;
 
 /// What runs a script.
@@ -97,7 +97,7 @@ impl Program {
         realm.name_objects(file, findings.objects);
         realm.functions.add(&ast);
         realm.set_self_captured(findings.self_captured);
-        let bytecode = is_compiled.then(|| Compiler::new().compile(&ast).into_shared());
+        let bytecode = is_compiled.then(|| bytecode(&ast, realm));
         realm.compiled.note(file, bytecode.as_ref());
         Ok(Self { ast, bytecode, is_input: library.is_some() })
     }
@@ -111,7 +111,7 @@ impl Program {
         let imports = self.ast.statements().iter().filter(|statement| matches!(statement, Stmt::Import(..)));
         let mut ast = AST::new(imports.cloned(), self.ast.shared_lib().clone()).merge(&statement);
         ast.set_source(self.ast.source().unwrap_or_default());
-        let bytecode = self.bytecode.is_some().then(|| Compiler::new().compile(&ast).into_shared());
+        let bytecode = self.bytecode.is_some().then(|| bytecode(&ast, realm));
         Ok(Self { ast, bytecode, is_input: true })
     }
 
@@ -135,6 +135,11 @@ impl Program {
         };
         result.map_err(arrived)
     }
+}
+
+fn bytecode(ast: &AST, realm: &Realm) -> SharedProgram {
+    let padded = padding::padded(ast, realm.engine());
+    Compiler::new().compile(padded.as_ref().unwrap_or(ast)).into_shared()
 }
 
 /// Parses a script; the names are those that it brings in.
