@@ -46,8 +46,8 @@ unsafe impl GlobalAlloc for Noticing {
     }
 }
 
-/// Lets the heap go on at the beginning of a large page, so that the fork server can make it consist of them. Called
-/// before there is much in it.
+/// Lets the heap go on at the beginning of a large page, and blocks of up to 1 MB lie in it, so that the fork server
+/// can make most of what it has consist of large pages. Called before there is much.
 pub fn begin_at_large_page() {
     const LARGE: usize = 2 << 20;
     // SAFETY: moves the heap's end; the allocator finds that somebody else did, and goes on behind it. Where that
@@ -58,6 +58,8 @@ pub fn begin_at_large_page() {
             libc::sbrk((end.next_multiple_of(LARGE) - end) as libc::intptr_t);
         }
     }
+    // The allocator maps blocks apart that are larger than any such block that was given back.
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE / 2)));
 }
 
 #[global_allocator]

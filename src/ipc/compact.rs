@@ -6,6 +6,7 @@
 //! child inherits them without a fault.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::ptr::{copy_nonoverlapping, null_mut};
 
 use rustix::io::Result;
@@ -40,16 +41,27 @@ impl Area {
 /// Lets the heap and the program of the calling process consist of large pages where they can. It copies the memory
 /// once; where the system has no large pages to give, everything stays as it is.
 pub(super) fn compact() {
+    compact_areas();
+    // What was freed meanwhile.
+    fill_gaps();
+}
+
+fn compact_areas() {
     let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
     let areas: Vec<Area> = maps.lines().filter_map(Area::parse).collect();
     if let Some(heap) = areas.iter().find(|area| area.name == "[heap]") {
-        // Left as it is, it is only slower.
-        let _ = compact_heap(heap);
+        fill_gaps();
+        compact_heap(heap);
     }
-    let here = compact as fn() as usize;
+    // Left as they are, these are only slower.
+    let _ = share_c_library(&areas);
+    let here = compact_areas as fn() as usize;
     let Some(program) = areas.iter().find(|area| (area.from..area.to).contains(&here)) else { return };
     for (index, area) in areas.iter().enumerate() {
-        if area.name == program.name && matches!(&*area.permissions, "r--p" | "r-xp") {
+        if area.name == program.name
+            && matches!(&*area.permissions, "r--p" | "r-xp")
+            && area.to - area.from >= LARGE
+        {
             let floor = index.checked_sub(1).map_or(0, |before| areas[before].to);
             let ceiling = areas.get(index + 1).map_or(usize::MAX, |after| after.from);
             let _ = compact_program(area, floor, ceiling);
@@ -57,20 +69,47 @@ pub(super) fn compact() {
     }
 }
 
-/// What is used of the heap's last large page takes its place; the heap's end grows to that of the page. The allocator
-/// finds that somebody else moved it, and goes on behind.
-fn compact_heap(heap: &Area) -> Result<()> {
-    let from = heap.from.next_multiple_of(LARGE);
-    let last = heap.to - heap.to % LARGE;
-    if from < last {
-        collapse(from, last - from);
+/// All of the heap but its last, partly used large page. What children write lies there.
+fn compact_heap(heap: &Area) {
+    let (from, to) = (heap.from.next_multiple_of(LARGE), heap.to - heap.to % LARGE);
+    if from < to {
+        collapse(from, to - from);
     }
-    let to = heap.to.next_multiple_of(LARGE);
-    // SAFETY: moves the heap's end and nothing else.
-    if unsafe { libc::sbrk((to - heap.to) as libc::intptr_t) } as usize != heap.to {
-        return Ok(());
+}
+
+/// Takes every free block inside the heap, for good. A child's own blocks then come from the heap's end, side by side:
+/// scattered over the heap, each would cost the copy of a page, and most a large page that has to be split first.
+#[cfg(target_env = "gnu")]
+fn fill_gaps() {
+    const LARGE_BLOCKS: [usize; 6] = [64 << 10, 32 << 10, 16 << 10, 8 << 10, 4 << 10, 2 << 10];
+    const SMALL_BLOCKS: std::ops::RangeInclusive<usize> = 24..=1032;
+    // SAFETY: asks the allocator for numbers, and for blocks that nobody uses.
+    unsafe {
+        let end = libc::sbrk(0) as usize - libc::mallinfo().keepcost as usize;
+        for size in LARGE_BLOCKS.into_iter().chain(SMALL_BLOCKS.rev().step_by(16)) {
+            loop {
+                let block = libc::malloc(size);
+                if block.is_null() || block as usize >= end {
+                    libc::free(block);
+                    break;
+                }
+            }
+        }
     }
-    replace(heap, from.max(last), to)
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn fill_gaps() {}
+
+/// Lets children inherit the pages of the C library that are in use. fork(2) leaves a file's pages to be found by page
+/// faults, unless one of that area's has been changed: one byte is, to what it is.
+fn share_c_library(areas: &[Area]) -> std::io::Result<()> {
+    let inside = libc::getpid as unsafe extern "C" fn() -> libc::pid_t as usize;
+    let Some(area) = areas.iter().find(|area| (area.from..area.to).contains(&inside)) else { return Ok(()) };
+    let memory = fs::File::options().read(true).write(true).open("/proc/self/mem")?;
+    let mut byte = [0];
+    memory.read_exact_at(&mut byte, area.from as u64)?;
+    memory.write_all_at(&byte, area.from as u64)
 }
 
 /// Lets the system make large pages of these; true if all are.
@@ -122,9 +161,8 @@ fn fresh(length: usize) -> Result<usize> {
 
 /// Puts the copy in the place of the original.
 fn take_over(copy: usize, length: usize, original: usize, area: &Area) -> Result<()> {
-    let allowed = [('r', MprotectFlags::READ), ('w', MprotectFlags::WRITE), ('x', MprotectFlags::EXEC)];
-    let allowed = allowed.into_iter().filter(|(sign, _)| area.permissions.contains(*sign));
-    let protection = allowed.fold(MprotectFlags::empty(), |all, (_, flag)| all | flag);
+    let mut protection = MprotectFlags::READ;
+    protection.set(MprotectFlags::EXEC, area.permissions.contains('x'));
     // SAFETY: nobody else knows of the copy. It takes its place in one step of the kernel, with the same contents, so
     // that this code goes on in it; where it reaches further than the original, there was nothing.
     unsafe {

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
 use std::sync::atomic::compiler_fence;
 
 use super::arena::{self, Offset};
@@ -165,14 +165,26 @@ struct Seen {
     zombie: Option<i32>,
 }
 
-/// Reads `/proc/PID/stat`; nothing if there is no such process.
+/// Reads `/proc/PID/stat`; nothing if there is no such process. On the stack alone: what the fork server writes to has
+/// to be copied for every child.
 fn look_at(pid: u32) -> Option<Seen> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut path = [0; 24];
+    let mut rest = &mut path[..];
+    write!(rest, "/proc/{pid}/stat").ok()?;
+    let left = rest.len();
+    let path = std::str::from_utf8(&path[..path.len() - left]).ok()?;
+    let (mut text, mut length) = ([0; 2048], 0);
+    let mut file = fs::File::open(path).ok()?;
+    while let count @ 1.. = file.read(text.get_mut(length..)?).ok()? {
+        length += count;
+    }
     // The second field is the program's name in parentheses and may contain anything.
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    let is_over = matches!(*fields.first()?, "Z" | "X" | "x");
-    let status = fields.get(49).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Some(Seen { start: fields.get(19)?.parse().ok()?, zombie: is_over.then_some(status) })
+    let end = text[..length].iter().rposition(|byte| *byte == b')')?;
+    let mut fields = std::str::from_utf8(&text[end + 1..length]).ok()?.split_ascii_whitespace();
+    let is_over = matches!(fields.next()?, "Z" | "X" | "x");
+    let start = fields.nth(18)?.parse().ok()?;
+    let status = fields.nth(29).and_then(|status| status.parse().ok()).unwrap_or(0);
+    Some(Seen { start, zombie: is_over.then_some(status) })
 }
 
 /// Is there no process with that number, or has it ended?
