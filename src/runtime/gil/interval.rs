@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::GilCounters;
+use crate::runtime::condvar::Wakeup;
 use crate::runtime::spin::Spin;
-use crate::runtime::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
+use crate::runtime::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 use crate::runtime::thread::{Attention, Thread, ThreadId};
 
 /// A thread that wants the lock.
@@ -84,7 +85,7 @@ impl IntervalLock {
         }
         let mut state = self.state.lock();
         if state.holder.is_some()
-            && !self.wait(&mut state, thread, interval, Came { gave_up: false, may_leave })
+            && !self.wait(&mut state, thread, interval, Came { gave_up: false, may_leave }, None)
         {
             return false;
         }
@@ -99,7 +100,9 @@ impl IntervalLock {
             debug_assert!(thread.is_dismissed(), "released by a thread that does not hold it");
             return;
         }
-        set_free(&mut state, thread);
+        let next = set_free(&mut state, thread);
+        drop(state);
+        next.into_iter().for_each(Wakeup::make);
     }
 
     /// Gives the lock up and waits until another thread has had it, if another one wants it. False if the thread
@@ -111,8 +114,8 @@ impl IntervalLock {
             return true;
         }
         state.counters.forced_switches += u64::from(forced);
-        set_free(&mut state, thread);
-        if !self.wait(&mut state, thread, interval, Came { gave_up: true, may_leave: true }) {
+        let next = set_free(&mut state, thread);
+        if !self.wait(&mut state, thread, interval, Came { gave_up: true, may_leave: true }, next) {
             return false;
         }
         self.take(&mut state, thread);
@@ -153,19 +156,24 @@ impl IntervalLock {
         self.state.lock().queue.iter().for_each(wake);
     }
 
-    /// Waits until the thread may take the lock; false if it was dismissed.
+    /// Waits until the thread may take the lock, and wakes `next` as soon as it is in the queue; false if it was
+    /// dismissed.
     fn wait(
         &self,
         state: &mut MutexGuard<'_, State>,
         thread: &Thread,
         interval: Duration,
         Came { gave_up, may_leave }: Came,
+        next: Option<Wakeup>,
     ) -> bool {
         let began = Instant::now();
         let id = thread.id();
         state.counters.waits += 1;
         state.queue.push_back(Waiting { thread, id, gave_up, keeps_time: false, asked: false });
         thread.set_waiting_for_gil(true);
+        if let Some(next) = next {
+            MutexGuard::unlocked(state, || next.make());
+        }
         let may_take = loop {
             let at = state.queue.iter().position(|w| w.id == id).expect("entered above and left below");
             if state.holder.is_none() && state.is_eligible(&state.queue[at]) {
@@ -264,16 +272,24 @@ impl State {
     }
 }
 
-fn set_free(state: &mut State, thread: &Thread) {
+/// The thread gives the lock up. Whoever is to be woken is to be woken without the mutex: or it finds that taken,
+/// and goes to sleep once more.
+#[must_use]
+fn set_free(state: &mut State, thread: &Thread) -> Option<Wakeup> {
     state.holder = None;
     thread.counters().end_holding();
-    state.wake_next();
+    state.next().and_then(|next| turn(next).announce())
+}
+
+/// Where a waiter sleeps; the caller holds the mutex.
+fn turn(waiter: &Waiting) -> &Condvar {
+    // SAFETY: see `State`; the entry is in the queue, and the mutex is held.
+    unsafe { &(*waiter.thread).turn }
 }
 
 /// Wakes a waiter; the caller holds the mutex.
 fn wake(waiter: &Waiting) {
-    // SAFETY: see `State`; the entry is in the queue, and the mutex is held.
-    unsafe { &*waiter.thread }.turn.notify_one();
+    turn(waiter).notify_one();
 }
 
 #[cfg(test)]
