@@ -19,7 +19,7 @@ use super::spin::Spin;
 use super::sync::{Arc, AtomicU8, AtomicU32, Condvar, Mutex, Ordering};
 use super::thread::{Running, Thread, ThreadState, with_running};
 use super::tick::{count_ticks, serve_interrupt, take_interrupt};
-use super::wakeups;
+use super::wakeups::{self, PutOff};
 use super::words::{LOOK_AGAIN, sleep_on_word, spin_on_word, wait_for_words, wake_word, watch_word};
 
 /// Why a wait or a computation ended before its time.
@@ -243,7 +243,7 @@ impl Waiter {
             drop(state);
             parker.unpark();
         } else if let Some(wakeup) = parker.wake.announce() {
-            wakeups::put_off(wakeup);
+            wakeups::put_off(PutOff::Sleeper(wakeup));
         }
     }
 

@@ -2,34 +2,56 @@
 //!
 //! Whoever wakes a thread that needs the lock next, and has the lock itself, gains nothing by doing it at once: the
 //! other one wakes up, finds the lock taken and goes back to sleep. On one processor that is two switches for
-//! nothing, and a thread that starts another one and waits for its end made five of them. So what a start wakes is
-//! told at once that it may go on, for it may be looking at that very moment, but is woken only when the lock is free.
+//! nothing, and a thread that starts another one and waits for its end made five of them. So who
+//! sleeps is told at once that it may go on, for it may be looking at that very moment, but is woken only when the
+//! lock is free, and then a parked thread gets its job.
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
+
+use crossbeam_channel::Sender;
 
 use super::condvar::Wakeup;
+use super::worker::Job;
+
+/// What wakes a thread.
+pub(super) enum PutOff {
+    /// It sleeps on a condition variable.
+    Sleeper(Wakeup),
+    /// It is a parked OS thread and gets a job.
+    Job(Sender<Job>, Job),
+}
 
 thread_local! {
-    static PUT_OFF: Cell<Option<Wakeup>> = const { Cell::new(None) };
+    // Never dropped, so that a thread need not remember to: what is put off is made up before the thread ends.
+    static PUT_OFF: Cell<Option<ManuallyDrop<PutOff>>> = const { Cell::new(None) };
 }
 
 /// Keeps a wake-up for [`make_up`], which the caller sees to. One that was kept before is made now.
-pub(super) fn put_off(wakeup: Wakeup) {
-    if let Some(earlier) = PUT_OFF.replace(Some(wakeup)) {
-        earlier.make();
+pub(super) fn put_off(wakeup: PutOff) {
+    if let Some(earlier) = PUT_OFF.replace(Some(ManuallyDrop::new(wakeup))) {
+        make(ManuallyDrop::into_inner(earlier));
     }
 }
 
 /// Takes the wake-up that was put off, if there is one.
-pub(super) fn take() -> Option<Wakeup> {
-    PUT_OFF.take()
+pub(super) fn take() -> Option<PutOff> {
+    PUT_OFF.take().map(ManuallyDrop::into_inner)
 }
 
 /// Makes the wake-up that was put off.
 #[inline]
 pub(super) fn make_up() {
     if let Some(wakeup) = take() {
-        wakeup.make();
+        make(wakeup);
+    }
+}
+
+fn make(wakeup: PutOff) {
+    match wakeup {
+        PutOff::Sleeper(wakeup) => wakeup.make(),
+        // Its channel is empty, and its thread waits until it has this job.
+        PutOff::Job(worker, job) => worker.send(job).expect("a parked thread listens"),
     }
 }
 

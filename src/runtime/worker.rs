@@ -4,27 +4,20 @@
 //! its OS thread parked, and the next script thread with the same stack size gets it.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::spawn::spawn;
 use super::spin::Spin;
-use super::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
-use super::wakeups;
+use super::sync::Mutex;
+use super::wakeups::{self, PutOff};
 
-type Job = Box<dyn FnOnce() + Send>;
-
-/// Where a parked OS thread waits for its next job.
-#[derive(Default)]
-struct Desk {
-    job: Mutex<Option<Job>>,
-    /// There is a job: looked at without the mutex.
-    has_job: AtomicBool,
-    arrived: Condvar,
-}
+pub(super) type Job = Box<dyn FnOnce() + Send>;
 
 /// A parked OS thread.
 struct Parked {
-    desk: Arc<Desk>,
+    jobs: Sender<Job>,
     stack_size: usize,
 }
 
@@ -47,37 +40,8 @@ pub(super) fn run(job: Job, stack_size: usize) -> io::Result<()> {
     match parked {
         None => spawn(move || serve(job, stack_size), stack_size),
         Some(worker) => {
-            worker.desk.bring(job);
+            wakeups::put_off(PutOff::Job(worker.jobs, job));
             Ok(())
-        }
-    }
-}
-
-impl Desk {
-    fn bring(&self, job: Job) {
-        let mut desk = self.job.lock();
-        *desk = Some(job);
-        self.has_job.store(true, Ordering::Release);
-        if let Some(wakeup) = self.arrived.announce() {
-            wakeups::put_off(wakeup);
-        }
-    }
-
-    /// Waits for a job, no longer than until `deadline`.
-    fn wait(&self, deadline: Option<Instant>) -> Option<Job> {
-        let mut job = self.job.lock();
-        loop {
-            if let Some(job) = job.take() {
-                self.has_job.store(false, Ordering::Relaxed);
-                return Some(job);
-            }
-            match deadline {
-                None => self.arrived.wait(&mut job),
-                Some(deadline) if Instant::now() >= deadline => return None,
-                Some(deadline) => {
-                    self.arrived.wait_until(&mut job, deadline);
-                }
-            }
         }
     }
 }
@@ -93,47 +57,47 @@ fn serve(first: Job, stack_size: usize) {
 }
 
 /// Offers the calling OS thread for more jobs until nobody has one.
-// Not inlined: a thousand threads that sleep in their first job need neither the desk nor room for it.
+// Not inlined: a thousand threads that sleep in their first job need neither the channel nor room for it.
 #[inline(never)]
 fn serve_more(stack_size: usize) {
-    let desk = Arc::new(Desk::default());
+    let (sender, jobs) = bounded::<Job>(1);
     loop {
-        let is_parked = park(&desk, stack_size);
+        let is_parked = park(&sender, stack_size);
         // Whoever waited for the end of the job may have the next one: it finds this thread parked.
         wakeups::make_up();
         if !is_parked {
             return;
         }
-        let Some(job) = next_job(&desk) else { return };
+        let Some(job) = next_job(&jobs, &sender) else { return };
         job();
     }
 }
 
 /// Offers the calling OS thread for another job; false if enough are on offer.
 #[inline(never)]
-fn park(desk: &Arc<Desk>, stack_size: usize) -> bool {
+fn park(jobs: &Sender<Job>, stack_size: usize) -> bool {
     let mut parked = PARKED.lock();
     if parked.len() < MOST_PARKED {
-        parked.push(Parked { desk: Arc::clone(desk), stack_size });
+        parked.push(Parked { jobs: jobs.clone(), stack_size });
         return true;
     }
     false
 }
 
 #[inline(never)]
-fn next_job(desk: &Arc<Desk>) -> Option<Job> {
+fn next_job(jobs: &Receiver<Job>, own: &Sender<Job>) -> Option<Job> {
     let mut spin = Spin::new();
     while spin.once() {
-        if desk.has_job.load(Ordering::Acquire) {
+        if let Ok(job) = jobs.try_recv() {
             spin.paid();
-            break;
+            return Some(job);
         }
     }
-    if let Some(job) = desk.wait(Some(Instant::now() + IDLE)) {
+    if let Ok(job) = jobs.recv_timeout(IDLE) {
         return Some(job);
     }
     let mut parked = PARKED.lock();
-    match parked.iter().position(|p| Arc::ptr_eq(&p.desk, desk)) {
+    match parked.iter().position(|p| p.jobs.same_channel(own)) {
         Some(at) => {
             parked.remove(at);
             None
@@ -141,7 +105,7 @@ fn next_job(desk: &Arc<Desk>) -> Option<Job> {
         // Somebody took this thread from the list: its job is on the way.
         None => {
             drop(parked);
-            desk.wait(None)
+            jobs.recv().ok()
         }
     }
 }
