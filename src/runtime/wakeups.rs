@@ -50,9 +50,16 @@ pub(super) fn make_up() {
 fn make(wakeup: PutOff) {
     match wakeup {
         PutOff::Sleeper(wakeup) => wakeup.make(),
-        // Its channel is empty, and its thread waits until it has this job.
-        PutOff::Job(worker, job) => worker.send(job).expect("a parked thread listens"),
+        PutOff::Job(worker, job) => hand_over(&worker, job),
     }
+}
+
+/// Gives a parked thread its job.
+// Not inlined: who only wakes a sleeper needs none of the stack that this takes, and may be about to sleep on it.
+#[inline(never)]
+fn hand_over(worker: &Sender<Job>, job: Job) {
+    // The channel is empty, and its thread waits until it has this job.
+    worker.send(job).expect("a parked thread listens");
 }
 
 #[cfg(test)]
