@@ -210,6 +210,7 @@ fn inspect(ast: &AST, realm: &Realm) -> Findings {
             Some(ASTNode::Expr(Expr::FnCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _))) => {
                 if let Some(Expr::Variable(variable, ..)) = call.args.first()
                     && CHANGERS.contains(&call.name.as_str())
+                    && !own.contains(&call.name.as_str())
                 {
                     given_to_change.insert(variable.1.clone());
                 }
