@@ -21,12 +21,13 @@ mod stack;
 pub mod sync;
 mod thread;
 mod tick;
+mod waiter;
 mod wakeups;
 mod words;
 mod worker;
 
 pub use blocking::{
-    Bell, Interrupt, Reason, Resource, Until, Waiter, Woken, block, block_since, detached, sleep_for,
+    Bell, Interrupt, Reason, Resource, Until, Woken, block, block_since, detached, sleep_for,
 };
 pub use deadlock::OnDeadlock;
 pub use fork::interrupt_deaf;
@@ -40,4 +41,5 @@ pub use thread::{Attention, Thread, ThreadId, ThreadState, ThreadTimes, current,
 pub use tick::{
     forget_large_block, note_large_block, postpone_interrupt, stack_is_low, take_keyboard_interrupt, tick,
 };
+pub use waiter::Waiter;
 pub use words::wake_word;

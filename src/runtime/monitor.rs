@@ -8,9 +8,10 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::blocking::{Interrupt, Reason, Until, Waiter, Woken, block};
+use super::blocking::{Interrupt, Reason, Until, Woken, block};
 use super::site::Site;
 use super::sync::{Arc, Mutex, MutexGuard};
+use super::waiter::Waiter;
 
 /// Threads that wait for one condition, the longest-waiting first.
 #[derive(Default)]

@@ -4,11 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::blocking::{Parker, Reason};
+use super::blocking::Reason;
 use super::registry::Runtime;
 use super::site::Site;
 use super::stack;
 use super::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
+use super::waiter::Parker;
 
 /// A thread's identifier: unique for the life of the process, and never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
