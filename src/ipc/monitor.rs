@@ -6,7 +6,7 @@
 //! with it; therefore nobody sleeps for more than half a second without looking again.
 
 use std::cell::UnsafeCell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::runtime::sync::{AtomicU32, Ordering};
 use crate::runtime::{Interrupt, Reason, Sleepers, Until, Wait, Woken, block_since};
@@ -109,7 +109,12 @@ impl<S> Monitor<S> {
         };
         let since = Instant::now();
         loop {
-            let until = Until::Passed { word: &self.changes, seen, sleepers: &self.sleepers };
+            let until = Until::Passed {
+                word: &self.changes,
+                seen,
+                sleepers: &self.sleepers,
+                gathering: Duration::ZERO,
+            };
             let woken = match block_since(until, reason(), wait.deadline, wait.site, since) {
                 Ok(woken) => woken,
                 Err(interrupt) => {

@@ -6,7 +6,7 @@
 //! that of a killed waiter is freed when somebody comes across it.
 
 use std::cell::Cell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::arena::{self, Offset};
 use super::family::Member;
@@ -76,7 +76,12 @@ impl Ticket {
     ) -> Result<Option<u32>, Interrupt> {
         let since = Instant::now();
         loop {
-            let until = Until::Passed { word: &self.node.told, seen: 0, sleepers: &self.node.sleepers };
+            let until = Until::Passed {
+                word: &self.node.told,
+                seen: 0,
+                sleepers: &self.node.sleepers,
+                gathering: Duration::ZERO,
+            };
             let woken = block_since(until, reason(), wait.deadline, wait.site, since)?;
             match self.told() {
                 0 if woken == Woken::TimedOut || look() => return Ok(None),

@@ -166,6 +166,9 @@ pub enum Until<'a> {
         seen: u32,
         /// Who sleeps on it.
         sleepers: &'a Sleepers,
+        /// How long the thread goes on doing nothing when it sees the change while it spins, so that there is more
+        /// when it comes.
+        gathering: Duration,
     },
 }
 
@@ -179,6 +182,11 @@ pub trait Bell {
 
     /// The caller waits no longer.
     fn disarm(&self);
+
+    /// How long the caller goes on doing nothing when it is ready while it spins: see [`Until::Passed`].
+    fn gathering(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Blocks the calling thread until `until`, or until `deadline`, and lets others run meanwhile.
@@ -305,8 +313,8 @@ fn wait_otherwise(
                 sleep_on_word(running, word, *seen, deadline, stuck)
             }
         }
-        Until::Passed { word, seen, sleepers } => {
-            if watch_word(word, *seen, sleepers) {
+        Until::Passed { word, seen, sleepers, gathering } => {
+            if watch_word(word, *seen, sleepers, *gathering) {
                 take_interrupt(running).map(|()| Woken::Notified)
             } else {
                 sleepers.enter();
@@ -421,6 +429,7 @@ fn poll_bell(
     while !bell.is_ready() && spin.once() {}
     spin.paid();
     if bell.is_ready() {
+        spin.rest(bell.gathering());
         return Ok(Woken::Notified);
     }
     bell.arm();
@@ -454,8 +463,8 @@ fn block_foreign(until: &Until<'_>, deadline: Option<Instant>) -> Woken {
             let poll = |flags| Ok(poll_once(&mut [PollFd::new(fd, flags)], deadline));
             return poll_bell(*bell, poll).unwrap_or(Woken::Notified);
         }
-        Until::Passed { word, seen, sleepers } => {
-            if watch_word(word, *seen, sleepers) {
+        Until::Passed { word, seen, sleepers, gathering } => {
+            if watch_word(word, *seen, sleepers, *gathering) {
                 return Woken::Notified;
             }
             sleepers.enter();

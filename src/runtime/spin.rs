@@ -113,6 +113,20 @@ impl Spin {
         self.rounds != OVER
     }
 
+    /// What was waited for is there: pauses for so long again and looks at nothing, unless the spin was over, or spins
+    /// do not pay because others need the processors.
+    pub fn rest(&self, time: Duration) {
+        if self.rounds == OVER || time.is_zero() || !with_record(|record| record.patience > 0) {
+            return;
+        }
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            for _ in 0..4 {
+                hint::spin_loop();
+            }
+        }
+    }
+
     /// What was waited for is there: if it came during the spin, the next wait spins as well.
     pub fn paid(&self) {
         if self.rounds != OVER && self.rounds > 0 {
@@ -150,6 +164,22 @@ mod tests {
             record.paid();
         }
         assert_eq!(record, Record::NEW);
+    }
+
+    #[test]
+    fn one_who_gave_up_spinning_does_not_rest_either() {
+        let rested = |patience: u8, time: Duration| {
+            RECORD.set(Record { patience, until_probe: PROBE });
+            let since = Instant::now();
+            Spin::new().rest(time);
+            since.elapsed() >= time
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(processors() == 1 || rested(PATIENCE, Duration::from_millis(1)));
+                assert!(!rested(0, Duration::from_secs(60)));
+            });
+        });
     }
 
     #[test]

@@ -24,8 +24,9 @@ pub(super) fn spin_on_word(word: &AtomicU32, seen: u32) -> bool {
     word.load(Ordering::Acquire) != seen
 }
 
-/// [`spin_on_word`], and those who change the word know of it.
-pub(super) fn watch_word(word: &AtomicU32, seen: u32, sleepers: &Sleepers) -> bool {
+/// [`spin_on_word`], and those who change the word know of it. A change that is seen in the spin is left alone for
+/// another while, in which more may come.
+pub(super) fn watch_word(word: &AtomicU32, seen: u32, sleepers: &Sleepers, gathering: Duration) -> bool {
     let mut spin = Spin::new();
     let mut is_watching = false;
     while word.load(Ordering::Acquire) == seen && spin.once() {
@@ -34,6 +35,7 @@ pub(super) fn watch_word(word: &AtomicU32, seen: u32, sleepers: &Sleepers) -> bo
             is_watching = true;
         }
     }
+    spin.rest(gathering);
     if is_watching {
         sleepers.watch_no_more();
     }

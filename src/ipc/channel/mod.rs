@@ -18,6 +18,7 @@ mod tests;
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use super::guard::Guard;
 use super::parts::Parts;
@@ -34,6 +35,12 @@ const MOST: u32 = i32::MAX as u32;
 /// Messages up to this length are not counted among the bytes of a channel.
 pub const SHORT: u64 = 64;
 
+/// What a script needs for a message, more or less.
+const PER_MESSAGE: Duration = Duration::from_nanos(300);
+
+/// The longest that messages are let gather.
+const LONGEST_GATHERING: Duration = Duration::from_micros(10);
+
 /// With more messages than this the senders are far ahead of the receivers.
 const BEHIND: usize = 16;
 
@@ -45,6 +52,25 @@ struct Inner {
     /// The other side's count when it was last read, and the bytes by then.
     seen: AtomicU32,
     seen_bytes: AtomicU32,
+    /// How many messages went through without a wait, since the last one and before it.
+    run: AtomicU32,
+    run_before: AtomicU32,
+}
+
+impl Inner {
+    /// A message goes through.
+    fn go_on(&self) {
+        self.run.store(self.run.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// None does: somebody may wait.
+    fn stop(&self) {
+        let run = self.run.load(Ordering::Relaxed);
+        if run != 0 {
+            self.run_before.store(run, Ordering::Relaxed);
+            self.run.store(0, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What both sides look at.
@@ -80,6 +106,15 @@ impl End {
 
     fn wake_one(&self) {
         self.outer.sleepers.wake_one(&self.outer.count);
+    }
+
+    /// How long somebody who waits at this end may let the next run of messages grow before he goes on. Where messages
+    /// stream, two processes that look for each other's every single one pass the same lines of memory to and fro all
+    /// the time, and a wait costs more than a message: so a run may last twice as long as the one before. A single
+    /// message, as a reply is, is never waited for any longer.
+    fn gathering(&self) -> Duration {
+        let run = self.inner.run_before.load(Ordering::Relaxed);
+        PER_MESSAGE.saturating_mul(run.saturating_sub(1)).min(LONGEST_GATHERING)
     }
 }
 
@@ -223,6 +258,12 @@ impl Channel {
         self.len() == 0
     }
 
+    /// How long a receiver that found it empty may let messages gather before it takes the first one: see
+    /// [`Until::Passed`].
+    pub fn gathering(&self) -> Duration {
+        self.state.receiving.gathering()
+    }
+
     /// Does it hold as many as it may?
     pub fn is_full(&self) -> bool {
         self.len() >= self.capacity() as usize
@@ -278,7 +319,8 @@ impl Channel {
         let state = &*self.state;
         let what = "room in a queue between processes";
         let attempt = || state.put(message).map_err(SendError::Memory);
-        let sent = wait_for(&state.receiving, wait, what, attempt, || !self.is_full(), is_off)?;
+        let sent =
+            wait_for((&state.sending, &state.receiving), wait, what, attempt, || !self.is_full(), is_off)?;
         if sent.is_some() {
             state.sending.wake_one();
         }
@@ -366,7 +408,8 @@ impl Channel {
             }))
         };
         let what = "an item in a queue between processes";
-        let received = wait_for(&state.sending, wait, what, attempt, || !self.is_empty(), || false)?;
+        let received =
+            wait_for((&state.receiving, &state.sending), wait, what, attempt, || !self.is_empty(), || false)?;
         let Some(received) = received else { return Ok(None) };
         state.receiving.wake_one();
         if let Some(segment) = received.left {
@@ -379,11 +422,11 @@ impl Channel {
     }
 }
 
-/// Tries `attempt`, which fails with the count of `end` at which it could not succeed, until it succeeds;
-/// nothing when the wait was over first. `is_more` tells whether another waiter could succeed as well.
+/// Tries `attempt` at the `own` end, which fails with the count of the other `end` at which it could not succeed, until
+/// it succeeds; nothing when the wait was over first. `is_more` tells whether another waiter could succeed as well.
 #[inline]
 fn wait_for<R, E: From<Interrupt>>(
-    end: &End,
+    (own, end): (&End, &End),
     wait: impl FnOnce() -> Wait,
     what: &'static str,
     mut attempt: impl FnMut() -> Result<Result<R, u32>, E>,
@@ -397,7 +440,8 @@ fn wait_for<R, E: From<Interrupt>>(
             if wait.try_only {
                 return Ok(None);
             }
-            wait_longer(end, seen, &wait, what, attempt, is_more, is_off)
+            let wait = (&wait, own.gathering());
+            wait_longer(end, seen, wait, what, attempt, is_more, is_off)
         }
     }
 }
@@ -408,7 +452,7 @@ fn wait_for<R, E: From<Interrupt>>(
 fn wait_longer<R, E: From<Interrupt>>(
     end: &End,
     mut seen: u32,
-    wait: &Wait,
+    (wait, gathering): (&Wait, Duration),
     what: &'static str,
     mut attempt: impl FnMut() -> Result<Result<R, u32>, E>,
     is_more: impl Fn() -> bool,
@@ -416,7 +460,7 @@ fn wait_longer<R, E: From<Interrupt>>(
 ) -> Result<Option<R>, E> {
     let Outer { count, sleepers, .. } = &end.outer;
     let result = loop {
-        let until = Until::Passed { word: count, seen, sleepers };
+        let until = Until::Passed { word: count, seen, sleepers, gathering };
         let woken = match block(until, Reason::External(what), wait.deadline, wait.site) {
             Ok(woken) => woken,
             Err(interrupt) => break Err(interrupt.into()),
@@ -450,10 +494,12 @@ impl State {
             inner.seen.store(received, Ordering::Relaxed);
             inner.seen_bytes.store(bytes, Ordering::Relaxed);
             if !self.has_room(sent, place.bytes(), length, (received, bytes)) {
+                inner.stop();
                 return Ok(Err(received));
             }
         }
         let behind = self.memory.write(place.get(), message)?;
+        inner.go_on();
         sending.commit(sent, behind, place.bytes().wrapping_add(length));
         Ok(Ok(()))
     }
@@ -491,6 +537,7 @@ impl State {
             let sent = sending.outer.count.load(Ordering::Acquire);
             receiving.inner.seen.store(sent, Ordering::Relaxed);
             if sent == received {
+                receiving.inner.stop();
                 return Err(sent);
             }
         }
@@ -505,6 +552,7 @@ impl State {
             Contents::Block(block) => Some(block),
         };
         note(received);
+        receiving.inner.go_on();
         receiving.commit(received, found.behind, bytes);
         let left = (found.behind.0 != from.0 && from.0 != 0).then_some(from.0);
         Ok(Received { message, left })

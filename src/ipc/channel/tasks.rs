@@ -3,6 +3,8 @@
 //! Only the messages that are done are counted. Those that are not are the ones sent without them, so there is
 //! nothing that a sender could leave half counted.
 
+use std::time::Duration;
+
 use crate::runtime::sync::{AtomicU32, Ordering};
 use crate::runtime::{Interrupt, Reason, Sleepers, Until, Wait, Woken, block};
 
@@ -83,7 +85,7 @@ impl Channel {
             if wait.try_only {
                 return Ok(false);
             }
-            let until = Until::Passed { word: rounds, seen, sleepers: joiners };
+            let until = Until::Passed { word: rounds, seen, sleepers: joiners, gathering: Duration::ZERO };
             let reason = Reason::External("task_done() for every item of a queue between processes");
             let woken = block(until, reason, wait.deadline, wait.site)?;
             // Somebody may have sent more since all was done.

@@ -51,6 +51,36 @@ fn length_of(number: u64) -> usize {
 }
 
 #[test]
+fn a_run_may_grow_and_a_single_message_is_not_waited_for() {
+    let channel = Channel::new(100).unwrap();
+    let send = |count: usize| (0..count).for_each(|_| assert!(channel.send(b"m", &at_once()).unwrap()));
+    let receive_all = || while channel.receive(&at_once()).unwrap().is_some() {};
+    receive_all();
+    assert_eq!(channel.gathering(), Duration::ZERO, "nothing has come yet");
+    for _ in 0..3 {
+        send(1);
+        receive_all();
+        assert_eq!(channel.gathering(), Duration::ZERO, "a reply");
+    }
+    send(11);
+    receive_all();
+    assert_eq!(channel.gathering(), 10 * PER_MESSAGE);
+    receive_all();
+    assert_eq!(channel.gathering(), 10 * PER_MESSAGE, "to look once more changes nothing");
+    send(100);
+    receive_all();
+    assert_eq!(channel.gathering(), LONGEST_GATHERING);
+    send(1);
+    receive_all();
+    assert_eq!(channel.gathering(), Duration::ZERO, "the stream is over");
+    // The same for who waits for room.
+    assert_eq!(channel.state.sending.gathering(), Duration::ZERO);
+    send(100);
+    assert!(!channel.send(b"m", &at_once()).unwrap());
+    assert_eq!(channel.state.sending.gathering(), LONGEST_GATHERING);
+}
+
+#[test]
 fn messages_of_every_length_come_out_in_order() {
     let channel = Channel::new(0).unwrap();
     let lengths = [0, 1, 7, 8, 9, 4_000, 4_096, 8_191, 8_192, 8_193, 65_536, 1_000_000, 3, 70_000, 0];

@@ -438,14 +438,17 @@ impl Connection {
         let _freed = self.take(&self.receiving, &Wait::forever(site))?;
         loop {
             let is_there = self.parcels.lock().drain(self.socket()?.as_fd());
+            if is_there {
+                let deadline = Some(Instant::now() + LOOK_AGAIN);
+                self.wait_for_socket(Some(ring), PollFlags::IN, deadline, site)?;
+            }
+            // What was sent before the other end was closed is there.
             if let Some(result) = self.try_receive(ring, longest, &lift, &mut read) {
                 return result;
             }
             if !is_there {
                 return Err(self.end(ring));
             }
-            let deadline = Some(Instant::now() + LOOK_AGAIN);
-            self.wait_for_socket(Some(ring), PollFlags::IN, deadline, site)?;
         }
     }
 

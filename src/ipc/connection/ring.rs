@@ -6,6 +6,7 @@
 //! that lie in the socket when nobody sleeps mean nothing and are drained before the next sleep.
 
 use std::io;
+use std::time::Duration;
 
 use crate::ipc::channel::Channel;
 use crate::ipc::codec::{Decoder, Encoder};
@@ -145,6 +146,10 @@ impl Ring {
 impl Bell for Ring {
     fn is_ready(&self) -> bool {
         !self.incoming.is_empty()
+    }
+
+    fn gathering(&self) -> Duration {
+        self.incoming.gathering()
     }
 
     fn arm(&self) {
