@@ -3,24 +3,23 @@
 /// What fits before the bytes; also a whole message of a value that has none.
 const HEAD: usize = 16;
 
-/// The beginning of a message.
+/// The beginning of a message. It is kept in words, as it is written: a word that was put together from bytes in memory
+/// is there only when all of them are.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Head {
-    bytes: [u8; HEAD],
+    words: [u64; 2],
     length: usize,
 }
 
 impl Head {
     /// An empty one.
     pub const fn new() -> Self {
-        Self { bytes: [0; HEAD], length: 0 }
+        Self { words: [0; 2], length: 0 }
     }
 
     /// One that consists of a byte.
     pub const fn of(byte: u8) -> Self {
-        let mut bytes = [0; HEAD];
-        bytes[0] = byte;
-        Self { bytes, length: 1 }
+        Self { words: [(byte as u64).to_le(), 0], length: 1 }
     }
 
     /// Appends a byte.
@@ -29,30 +28,41 @@ impl Head {
     /// When 16 are there.
     #[inline]
     pub fn push(&mut self, byte: u8) {
-        self.bytes[self.length] = byte;
+        self.words[self.length / 8] |= (u64::from(byte) << (self.length % 8 * 8)).to_le();
         self.length += 1;
     }
 
-    /// Appends bytes.
+    /// Appends the bytes of a number, the lowest first.
     ///
     /// # Panics
-    /// When there would be more than 16.
+    /// When there would be more than 16 with those of one more word.
     #[inline]
-    pub fn extend<const N: usize>(&mut self, bytes: [u8; N]) {
-        self.bytes[self.length..self.length + N].copy_from_slice(&bytes);
-        self.length += N;
+    pub fn extend(&mut self, number: u64) {
+        let (index, shift) = (self.length / 8, self.length % 8 * 8);
+        self.words[index] |= (number << shift).to_le();
+        self.words[index + 1] = (number.checked_shr(64 - shift as u32).unwrap_or(0)).to_le();
+        self.length += 8;
     }
 
-    /// The bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        self.length
     }
 
-    /// The bytes, and zeros behind them, as two words of memory.
+    /// The bytes, and zeros behind them.
+    #[inline]
+    pub(super) fn bytes(&self) -> [u8; HEAD] {
+        let mut bytes = [0; HEAD];
+        for (piece, word) in bytes.chunks_exact_mut(8).zip(self.words) {
+            piece.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+
+    /// The same as two words of memory.
     #[inline]
     pub(super) fn words(&self) -> [u64; 2] {
-        let (words, _) = self.bytes.as_chunks();
-        [words[0], words[1]].map(u64::from_ne_bytes)
+        self.words
     }
 }
 
@@ -75,7 +85,7 @@ impl<'a> Parts<'a> {
     #[inline]
     #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
     pub fn len(&self) -> usize {
-        self.head.length + self.body.len()
+        self.head.len() + self.body.len()
     }
 }
 

@@ -189,11 +189,17 @@ unsafe fn copy(bytes: &[u8], to: *mut u8) {
 /// # Safety
 /// There is room for it in whole words, and nobody else reads or writes there.
 unsafe fn copy_parts(parts: &Parts<'_>, to: *mut u8) {
-    let used = parts.head.bytes().len();
-    // Words cost less than so many bytes; what is too much of them is overwritten, or stays behind the message.
-    for (i, word) in parts.head.words().into_iter().take(used.div_ceil(WORD as usize)).enumerate() {
-        // SAFETY: the words that hold the beginning are inside of those that hold the message.
-        unsafe { to.cast::<u64>().add(i).write(word) };
+    let used = parts.head.len();
+    let [first, second] = parts.head.words();
+    // What is too much of the words is overwritten, or stays behind the message.
+    // SAFETY: the words that hold the beginning are inside of those that hold the message.
+    unsafe {
+        if used > 0 {
+            to.cast::<u64>().write(first);
+        }
+        if used > WORD as usize {
+            to.cast::<u64>().add(1).write(second);
+        }
     }
     if !parts.body.is_empty() {
         // SAFETY: behind the beginning there is room for the rest.
@@ -225,6 +231,7 @@ impl Memory {
         }
         let block = self.block(message.len() as u64, is_behind)?;
         let (head, to) = (message.head.bytes(), memory(block.place, block.length));
+        let head = &head[..message.head.len()];
         // SAFETY: the block was taken by this call and is long enough.
         unsafe {
             copy(head, to);

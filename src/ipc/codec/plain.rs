@@ -15,10 +15,13 @@ pub fn with_plain<R>(value: &Dynamic, mut head: Head, send: impl FnOnce(Parts<'_
     }
     if let Ok(n) = value.as_int() {
         match i8::try_from(n) {
-            Ok(n) => head.extend([tag::SMALL, n as u8]),
+            Ok(n) => {
+                head.push(tag::SMALL);
+                head.push(n as u8);
+            }
             Err(_) => {
                 head.push(tag::INT);
-                head.extend(n.to_le_bytes());
+                head.extend(n as u64);
             }
         }
     } else if value.is_string() {
@@ -30,7 +33,7 @@ pub fn with_plain<R>(value: &Dynamic, mut head: Head, send: impl FnOnce(Parts<'_
         head.push(if b { tag::TRUE } else { tag::FALSE });
     } else if let Ok(x) = value.as_float() {
         head.push(tag::FLOAT);
-        head.extend(x.to_le_bytes());
+        head.extend(x.to_bits());
     } else if value.is_blob() {
         let bytes = value.as_blob_ref().ok()?;
         return Some(send(long(head, tag::BLOB, &bytes)));
