@@ -15,7 +15,8 @@ use crate::runtime::sync::{Arc, AtomicU64, Ordering, RwLock};
 /// a method: from the smallest in a few names, among those of one rank after those of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
-    /// All the time, and between threads: every further class in this rank delays the calls of all.
+    /// All the time, and between threads, or in several calls for one step of a script, as `with v.get_lock()`: every
+    /// further class in this rank delays the calls of all.
     First,
     /// All the time, and between processes, where a call takes a little longer itself.
     Second,

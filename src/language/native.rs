@@ -16,7 +16,10 @@ mod signature;
 
 use std::any::TypeId;
 
-use rhai::{Dynamic, FnNamespace, FuncRegistration, INT, Module, NativeCallContext, RhaiFunc, Shared};
+use rhai::{
+    Dynamic, DynamicReadLock, FnNamespace, FuncRegistration, INT, Module, NativeCallContext, RhaiFunc,
+    Shared, Variant,
+};
 
 pub use call::{Call, Keywords, TIMEOUT_MAX};
 pub use documentation::{Entry, entries, has_method, is_function, is_method_of, is_module, signature_of};
@@ -26,7 +29,6 @@ pub use signature::{Parameter, Signature};
 use super::exception::{Class, Exception, Outcome, raise};
 use super::identity::{self, Handle, Rank};
 use super::nesting::{cut_is_fine, uncut};
-use crate::runtime::sync::Arc;
 
 /// Puts a native under `name` into a rhai module, once for each number of arguments.
 fn define<F>(module: &mut Module, name: &str, receiver: Option<TypeId>, signature: &'static str, function: F)
@@ -238,9 +240,7 @@ impl NativeModule {
         F: Fn(&T, &mut Call) -> Outcome<Dynamic> + Send + Sync + 'static,
     {
         define(&mut self.builtins, name, Some(TypeId::of::<T>()), signature, move |receiver, call| {
-            let receiver = receiver.expect("a method has a receiver");
-            let this = receiver.read_lock::<T>().ok_or_else(|| raise("TypeError", "wrong receiver"))?;
-            function(&this, call)
+            function(&*receiver_of::<T>(receiver.expect("a method has a receiver"))?, call)
         });
         self
     }
@@ -252,10 +252,21 @@ impl NativeModule {
         F: Fn(&T) -> Outcome<Dynamic> + Send + Sync + 'static,
     {
         document(T::NAME, name, doc);
-        FuncRegistration::new(format!("get${name}"))
-            .with_purity(true)
-            .with_volatility(true)
-            .set_into_module(&mut self.builtins, move |this: &mut T| get(this));
+        let func = move |_: Option<NativeCallContext>, args: &mut [&mut Dynamic]| match args {
+            [this, ..] => get(&*receiver_of::<T>(this)?),
+            [] => Err(raise("TypeError", "no receiver")),
+        };
+        let func = RhaiFunc::Method {
+            func: Shared::new(func),
+            has_context: false,
+            is_pure: true,
+            is_volatile: true,
+        };
+        FuncRegistration::new(format!("get${name}")).with_namespace(FnNamespace::Global).set_into_module_raw(
+            &mut self.builtins,
+            [TypeId::of::<T>()],
+            func,
+        );
         self
     }
 
@@ -265,14 +276,22 @@ impl NativeModule {
         T: Handle,
         F: Fn(&T, Dynamic) -> Outcome<()> + Send + Sync + 'static,
     {
-        let set = Arc::new(set);
-        let again = Arc::clone(&set);
-        let setter = || FuncRegistration::new(format!("set${name}")).with_purity(true).with_volatility(true);
-        setter().set_into_module(&mut self.builtins, move |this: &mut T, value: Dynamic| set(this, value));
+        let func = Shared::new(move |_: Option<NativeCallContext>, args: &mut [&mut Dynamic]| match args {
+            [this, value, ..] => {
+                let value = std::mem::take(*value);
+                set(&*receiver_of::<T>(this)?, value).map(Dynamic::from)
+            }
+            _ => Err(raise("TypeError", "no value")),
+        });
         // Rhai finds a function of these very types at once, and one for anything only after all others, which
         // it has to do anew in every `with` block.
-        setter()
-            .set_into_module(&mut self.builtins, move |this: &mut T, value: INT| again(this, value.into()));
+        for value in [TypeId::of::<Dynamic>(), TypeId::of::<INT>()] {
+            let (func, has_context, is_pure, is_volatile) = (func.clone() as Shared<_>, false, true, true);
+            let func = RhaiFunc::Method { func, has_context, is_pure, is_volatile };
+            FuncRegistration::new(format!("set${name}"))
+                .with_namespace(FnNamespace::Global)
+                .set_into_module_raw(&mut self.builtins, [TypeId::of::<T>(), value], func);
+        }
         self
     }
 
@@ -309,6 +328,12 @@ impl NativeModule {
         self.set_constant(class.name, Dynamic::from(super::types::Type::Exception(class)));
         self.names.push(class.name);
     }
+}
+
+/// The object whose method or attribute it is.
+#[inline]
+fn receiver_of<T: Variant + Clone>(value: &Dynamic) -> Outcome<DynamicReadLock<'_, T>> {
+    value.read_lock::<T>().ok_or_else(|| raise("TypeError", "wrong receiver"))
 }
 
 const CONSTRUCTOR: &str = "exception(*args)";

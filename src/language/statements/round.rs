@@ -115,7 +115,8 @@ pub(super) fn register(engine: &mut Engine) {
 }
 
 fn enter(context: &NativeCallContext, manager: Dynamic) -> Outcome<Entered> {
-    let mut manager = manager.flatten();
+    // Most are not, and to ask costs less.
+    let mut manager = if manager.is_shared() { manager.flatten() } else { manager };
     let position = behind_keyword(context.call_position());
     let site = || realm::site(context.call_source().unwrap_or(""), position.line().unwrap_or(0) as u32);
     let exit = match enter_context(&manager, site) {

@@ -37,7 +37,7 @@ impl Handle for RawValueHandle {
 
 impl Handle for ValueHandle {
     const NAME: &'static str = "Synchronized";
-    const RANK: Rank = Rank::Second;
+    const RANK: Rank = Rank::First;
 
     fn identity(&self) -> usize {
         // Apart from that of the bare value inside.
