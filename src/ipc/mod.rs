@@ -39,6 +39,7 @@ pub use shared::{Shared, Zeroed, release_all, share_with_fork, unshare};
 /// As [`after_fork`], in a process that was forked after [`share_with_fork`]: the references are its own.
 pub fn after_shared_fork() {
     guard::after_fork();
+    primitives::after_fork();
     deposits::after_fork();
 }
 
@@ -46,6 +47,7 @@ pub fn after_shared_fork() {
 /// process now, its thread is another thread, and it holds none of its parent's references.
 pub fn after_fork() {
     guard::after_fork();
+    primitives::after_fork();
     shared::after_fork();
     family::after_fork();
     watch::after_fork();

@@ -22,5 +22,6 @@ pub use condition::{Condition, Exclusive, Line, Queue as ConditionState};
 pub use event::{Event, State as EventState};
 pub use holder::Holder;
 pub use lock::{Lock, State as LockState};
+pub(super) use rlock::after_fork;
 pub use rlock::{RLock, State as RLockState};
 pub use semaphore::{Semaphore, State as SemaphoreState};

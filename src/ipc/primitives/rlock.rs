@@ -1,6 +1,6 @@
 //! A lock between processes that its owner may take again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::atomic::compiler_fence;
 
@@ -16,6 +16,13 @@ use crate::runtime::{Interrupt, Label, Reason, Resource, Wait};
 thread_local! {
     /// Those whom the calling thread has told something and who need a lock that it holds.
     static LATER: RefCell<Vec<(Offset, Told)>> = const { RefCell::new(Vec::new()) };
+    /// A lock that the calling thread certainly holds, 0 for none: nobody else can change that.
+    static HELD: Cell<Offset> = const { Cell::new(0) };
+}
+
+/// The calling thread is one of another process now.
+pub(in crate::ipc) fn after_fork() {
+    HELD.set(0);
 }
 
 /// The state of one in shared memory.
@@ -99,6 +106,9 @@ impl RLock {
                 Attempt::Done(())
             },
         )?;
+        if taken.is_some() {
+            HELD.set(self.place());
+        }
         Ok(taken.is_some())
     }
 
@@ -113,6 +123,9 @@ impl RLock {
     /// Runs `f`, a few instructions, if nobody else holds the lock, and as if the caller held it meanwhile; nothing
     /// if somebody else does.
     pub fn inside<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        if HELD.get() == self.place() {
+            return Some(f());
+        }
         let own = Holder::own();
         self.state.enter(|state, _| (state.count == 0 || state.owner == own).then(f))
     }
@@ -122,6 +135,13 @@ impl RLock {
     pub(super) fn wake_when_free(&self, told: Told) {
         if !told.is_empty() {
             LATER.with_borrow_mut(|later| later.push((self.place(), told)));
+        }
+    }
+
+    /// The calling thread is about to free the lock.
+    fn is_held_no_more(&self) {
+        if HELD.get() == self.place() {
+            HELD.set(0);
         }
     }
 
@@ -146,6 +166,9 @@ impl RLock {
                 return (Wake::Nobody, Err(NotOwned));
             }
             state.count -= 1;
+            if state.count == 0 {
+                self.is_held_no_more();
+            }
             (if state.count == 0 { Wake::One } else { Wake::Nobody }, Ok(state.count == 0))
         })?;
         if is_free {
@@ -164,6 +187,7 @@ impl RLock {
             if state.count == 0 || state.owner != own {
                 return (Wake::Nobody, Err(NotOwned));
             }
+            self.is_held_no_more();
             (Wake::One, Ok(std::mem::take(&mut state.count)))
         })?;
         self.wake_told();
@@ -224,5 +248,60 @@ impl Resource for RLock {
         let (owner, line) =
             self.state.enter(|state, _| (state.count > 0).then_some((state.owner, state.line)))?;
         Some(owner.describe(line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Site;
+
+    fn at_once() -> Wait {
+        Wait { deadline: None, try_only: true, site: Site::default() }
+    }
+
+    /// What a thread knows of the lock it holds must not outlive its holding it.
+    #[test]
+    fn inside_only_while_nobody_else_holds_it() {
+        let lock = RLock::new(Label::default()).unwrap();
+        let is_taken_by_another = || {
+            std::thread::scope(|scope| {
+                let other = scope.spawn(|| {
+                    let taken = lock.acquire(&at_once()).unwrap();
+                    let inside = lock.inside(|| ());
+                    assert_eq!(inside.is_some(), taken);
+                    (taken && lock.release().is_ok(), inside)
+                });
+                other.join().unwrap().0
+            })
+        };
+        assert!(is_taken_by_another());
+        for give_back in [|lock: &RLock| lock.release(), |lock: &RLock| lock.release_all().map(|_| ())] {
+            assert!(lock.acquire(&at_once()).unwrap());
+            assert_eq!(lock.inside(|| 7), Some(7));
+            assert!(!is_taken_by_another());
+            give_back(&lock).unwrap();
+            assert_eq!(lock.inside(|| 8), Some(8), "it is free");
+            let (taken, free) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+            std::thread::scope(|scope| {
+                let (lock, taken, free) = (&lock, &taken, &free);
+                scope.spawn(move || {
+                    assert!(lock.acquire(&at_once()).unwrap());
+                    taken.wait();
+                    free.wait();
+                    lock.release().unwrap();
+                });
+                taken.wait();
+                assert_eq!(lock.inside(|| 9), None, "another thread holds it");
+                free.wait();
+            });
+        }
+        // One of two is given back: it is still held.
+        assert!(RLock::acquire_times(&lock, 2, &at_once()).unwrap());
+        lock.release().unwrap();
+        assert_eq!(lock.inside(|| 1), Some(1));
+        assert!(!is_taken_by_another());
+        lock.release().unwrap();
+        assert!(is_taken_by_another());
     }
 }
