@@ -5,7 +5,7 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope, Shared, Stmt, Variant};
+use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope, Stmt, Variant};
 
 use crate::error::{Error, SyntaxError};
 use crate::language::engine;
@@ -125,10 +125,14 @@ impl Builder {
     pub fn build(self) -> Result<Interpreter, Error> {
         let runtime = Runtime::new(self.gil, self.on_deadlock, synchronise);
         let realm = Realm::new(runtime, self.stdout, self.stderr, self.argv);
-        let configure = self.configure.unwrap_or_else(|| Box::new(|_| {}));
-        let engine: Shared<Engine> =
-            engine::build(&realm, modules::all(&realm, self.source.as_deref()), configure).into();
-        realm.set_engine(engine);
+        let source = self.source.as_deref();
+        let build = || engine::build(&realm, modules::all(&realm, source));
+        let has_children = source.is_some_and(modules::multiprocessing::is_expected);
+        let mut engine = if has_children { crate::ipc::apart(build) } else { build() };
+        if let Some(configure) = self.configure {
+            configure(&mut engine);
+        }
+        realm.set_engine(engine.into());
         if let Some(method) = self.start_method {
             modules::multiprocessing::set_start_method(&realm, method);
         }

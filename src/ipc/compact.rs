@@ -14,8 +14,13 @@ use rustix::mm::{
     MapFlags, MprotectFlags, MremapFlags, ProtFlags, mmap_anonymous, mprotect, mremap_fixed, munmap,
 };
 
+use super::apart;
+
 /// Large pages, on x86-64 and on most other machines.
-const LARGE: usize = 2 << 20;
+pub(super) const LARGE: usize = 2 << 20;
+
+/// What is smaller is not worth a large page of its own.
+const WORTH_IT: usize = LARGE / 16;
 
 /// One line of `/proc/self/maps`.
 struct Area {
@@ -53,6 +58,11 @@ fn compact_areas() {
         fill_gaps();
         compact_heap(heap);
     }
+    if let Some(place) = apart::place()
+        && let Some(area) = areas.iter().find(|area| (area.from..area.to).contains(&place))
+    {
+        compact_heap(area);
+    }
     // Left as they are, these are only slower.
     let _ = share_c_library(&areas);
     let here = compact_areas as fn() as usize;
@@ -60,7 +70,7 @@ fn compact_areas() {
     for (index, area) in areas.iter().enumerate() {
         if area.name == program.name
             && matches!(&*area.permissions, "r--p" | "r-xp")
-            && area.to - area.from >= LARGE
+            && area.to - area.from >= WORTH_IT
         {
             let floor = index.checked_sub(1).map_or(0, |before| areas[before].to);
             let ceiling = areas.get(index + 1).map_or(usize::MAX, |after| after.from);
@@ -69,7 +79,7 @@ fn compact_areas() {
     }
 }
 
-/// All of the heap but its last, partly used large page. What children write lies there.
+/// All of a heap but its last, partly used large page. What children write to the main one lies there.
 fn compact_heap(heap: &Area) {
     let (from, to) = (heap.from.next_multiple_of(LARGE), heap.to - heap.to % LARGE);
     if from < to {
@@ -113,7 +123,7 @@ fn share_c_library(areas: &[Area]) -> std::io::Result<()> {
 }
 
 /// Lets the system make large pages of these; true if all are.
-fn collapse(from: usize, length: usize) -> bool {
+pub(super) fn collapse(from: usize, length: usize) -> bool {
     // SAFETY: the advice changes by which pages the memory is mapped, and nothing that is in it.
     unsafe { libc::madvise(from as *mut libc::c_void, length, libc::MADV_COLLAPSE) == 0 }
 }

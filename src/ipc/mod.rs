@@ -6,6 +6,7 @@
 //! with those who wait for it to change; a [`Channel`] carries messages, which are
 //! [`values`] in the form of the [`codec`]; the [`family`] knows which process holds what, and whether it lives.
 
+mod apart;
 pub mod arena;
 mod cells;
 mod channel;
@@ -28,6 +29,7 @@ pub mod values;
 mod waiters;
 mod watch;
 
+pub use apart::apart;
 pub use cells::{CType, Cells, Head as CellsHead};
 pub use channel::{Channel, SendError};
 pub use child::{Child, die_of_interrupts, ignore_interrupts};

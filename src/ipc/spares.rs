@@ -31,13 +31,13 @@ const RESERVED: u32 = Lifeline::THREAD - 1;
 const LEAVE: Offset = 0;
 
 /// Where one spare sleeps. The word holds [`FREE`], [`RESERVED`], [`ORDERED`], or, while a spare sleeps here, the
-/// server's thread number with [`Lifeline::WATCHED`].
+/// server's thread number with [`Lifeline::WATCHED`]. An order may come before the spare has lain down.
 #[repr(C)]
 struct Berth {
     life: Lifeline,
     /// The parcel of the order.
     order: AtomicU64,
-    /// The spare, once it sleeps here and until it gets its order; else 0.
+    /// The spare, from its making until it gets its order; else 0.
     pid: AtomicU32,
     unused: u32,
 }
@@ -57,6 +57,10 @@ unsafe impl Zeroed for Berths {
 
 fn is_asleep(word: u32) -> bool {
     word & Lifeline::WATCHED != 0 && word & Lifeline::CUT == 0
+}
+
+fn takes_orders(word: u32) -> bool {
+    is_asleep(word) || word == RESERVED
 }
 
 fn wake(word: &AtomicU32) {
@@ -89,9 +93,10 @@ impl Spares {
     pub(super) fn order(&self, parcel: Offset) -> io::Result<Option<Child>> {
         for berth in &self.0.all {
             let word = berth.life.word.load(Ordering::SeqCst);
-            if !is_asleep(word) {
+            if !takes_orders(word) {
                 continue;
             }
+            // None while it is being made.
             let Some(pid) = Pid::from_raw(berth.pid.load(Ordering::Relaxed) as i32) else { continue };
             let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
                 Ok(pidfd) => Some(pidfd),
@@ -106,12 +111,23 @@ impl Spares {
                 continue;
             };
             berth.order.store(parcel, Ordering::Relaxed);
-            if berth.life.word.compare_exchange(word, ORDERED, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                berth.pid.store(0, Ordering::Relaxed);
-                wake(&berth.life.word);
-                return Ok(Some(Child::watched(pid, pidfd)));
+            // Before the order: afterwards the berth may soon be somebody else's.
+            berth.pid.store(0, Ordering::Relaxed);
+            let mut seen = word;
+            while takes_orders(seen) {
+                match berth.life.word.compare_exchange(seen, ORDERED, Ordering::SeqCst, Ordering::SeqCst) {
+                    Ok(_) => {
+                        if is_asleep(seen) {
+                            wake(&berth.life.word);
+                        }
+                        return Ok(Some(Child::watched(pid, pidfd)));
+                    }
+                    // It lies down just now.
+                    Err(now) => seen = now,
+                }
             }
             // The server has just ended.
+            berth.pid.store(pid.as_raw_nonzero().get() as u32, Ordering::Relaxed);
         }
         Ok(None)
     }
@@ -171,27 +187,32 @@ impl Nursery {
 
     /// How many spares there are, those included that are not ready yet.
     pub(super) fn count(&self) -> usize {
-        let words = self.berths.all.iter().map(|berth| berth.life.word.load(Ordering::SeqCst));
-        words.filter(|word| is_asleep(*word) || *word == RESERVED).count()
+        self.berths.all.iter().filter(|berth| takes_orders(berth.life.word.load(Ordering::SeqCst))).count()
     }
 
-    /// Frees the berths of spares that were killed before they were ready.
+    /// Frees the berths of spares that were killed before they took their order. Those that were killed before they got
+    /// one are found by who would give it.
     pub(super) fn sweep(&self) {
         for (berth, pid) in self.berths.all.iter().zip(self.forked) {
-            if berth.life.word.load(Ordering::SeqCst) == RESERVED && family::is_over(pid) {
+            if berth.life.word.load(Ordering::SeqCst) == ORDERED && family::is_over(pid) {
                 berth.life.word.store(FREE, Ordering::SeqCst);
             }
         }
     }
 
-    /// Makes a spare with `fork`, which gives the child's number, or nothing in the child.
-    pub(super) fn fork(&mut self, fork: impl FnOnce() -> io::Result<Option<i32>>) -> io::Result<Forked> {
+    /// Makes a spare with `fork`, which gives the child's number, or nothing in the child, and has the number stored
+    /// in the word that it is given before the child begins.
+    pub(super) fn fork(
+        &mut self,
+        fork: impl FnOnce(&AtomicU32) -> io::Result<Option<i32>>,
+    ) -> io::Result<Forked> {
         let free = |berth: &Berth| berth.life.word.load(Ordering::SeqCst) == FREE;
         let Some(index) = self.berths.all.iter().position(free) else { return Ok(Forked::Nowhere) };
-        let word = &self.berths.all[index].life.word;
+        let Berth { life, pid, .. } = &self.berths.all[index];
+        let word = &life.word;
         word.store(RESERVED, Ordering::SeqCst);
         let place = self.berths.lend();
-        match fork() {
+        match fork(pid) {
             Ok(None) => Ok(Forked::Here(Place { berths: place, index, server: self.thread })),
             Ok(Some(pid)) => {
                 self.forked[index] = pid as u32;
@@ -244,8 +265,8 @@ impl Place {
         let berth = &berths.all[self.index];
         let word = &berth.life.word;
         let asleep = self.server | Lifeline::WATCHED;
-        berth.pid.store(std::process::id(), Ordering::SeqCst);
-        word.store(asleep, Ordering::SeqCst);
+        // If it fails, there is an order already.
+        let _ = word.compare_exchange(RESERVED, asleep, Ordering::SeqCst, Ordering::SeqCst);
         loop {
             match word.load(Ordering::SeqCst) {
                 ORDERED => {

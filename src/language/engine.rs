@@ -28,7 +28,7 @@ const PLAIN_TYPES: [&str; 9] = ["()", "bool", "i64", "f64", "char", "string", "a
 
 /// Builds the engine of a realm out of native modules.
 #[allow(deprecated, reason = "rhai calls its volatile hooks deprecated")]
-pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnOnce(&mut Engine)) -> Engine {
+pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>) -> Engine {
     let mut engine = Engine::new_raw();
     engine.register_global_module(StandardPackage::new().as_shared_module());
     // The interner is a lock that every string operation of every thread would take.
@@ -132,7 +132,6 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>, configure: impl FnO
             let _ = realm.stdout.write(&format!("{source}{position:?} | {text}\n"));
         }
     });
-    configure(&mut engine);
     engine
 }
 

@@ -27,7 +27,7 @@ use super::arena::Offset;
 use super::compact::compact;
 use super::shared::{Shared, Zeroed};
 use super::spares::{self, Forked, Nursery, Place, Spares};
-use crate::runtime::sync::{AtomicU64, Mutex, Ordering};
+use crate::runtime::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 
 /// What a child is to do, on its way through shared memory; the bytes stand behind it.
 struct Parcel {
@@ -205,13 +205,18 @@ impl Drop for ForkServer {
     }
 }
 
+/// So many spares may always be kept: a program that starts one child after the other uses them up faster than they
+/// are made while something else keeps a processor busy.
+const LEAST: usize = 4;
+
 /// How many spares are kept at most: more children than processors do not begin at once anyway.
 fn most_spares() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).clamp(2, spares::MOST)
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).clamp(LEAST, spares::MOST)
 }
 
-/// After so many children it is worth while to make the next ones cheaper.
-const MANY: usize = 8;
+/// After so many children it is worth while to make the next ones cheaper: that takes as long as some 40 of them save,
+/// or 150 where the system has to find the memory first.
+const MANY: usize = 32;
 
 /// The server's whole life.
 fn serve(socket: OwnedFd, mut nursery: Nursery, child: impl FnOnce(Order) -> i32, wanted: usize) -> ! {
@@ -225,7 +230,7 @@ fn serve(socket: OwnedFd, mut nursery: Nursery, child: impl FnOnce(Order) -> i32
     };
     loop {
         while nursery.count() < wanted && !has_message(socket.as_fd()) {
-            match nursery.fork(fork_sibling) {
+            match nursery.fork(|pid| fork_sibling(Some(pid))) {
                 Ok(Forked::Here(place)) => begin(socket, Source::Awaited(place)),
                 Ok(Forked::There) => forked += 1,
                 // There is no room for another process, or no berth.
@@ -248,7 +253,7 @@ fn serve(socket: OwnedFd, mut nursery: Nursery, child: impl FnOnce(Order) -> i32
             wanted = wanted.max(1);
             continue;
         }
-        match fork_sibling() {
+        match fork_sibling(None) {
             Ok(None) => begin(socket, Source::Given(place, descriptors)),
             reply => {
                 let reply = match reply {
@@ -287,12 +292,18 @@ fn ignore_interrupts(ignore: bool) {
     }
 }
 
-/// Forks a child of this process's parent. Nothing in the child.
-fn fork_sibling() -> io::Result<Option<i32>> {
-    let flags = (libc::CLONE_PARENT | libc::SIGCHLD) as libc::c_ulong;
+/// Forks a child of this process's parent. Nothing in the child, whose number is stored in `number` before it begins.
+fn fork_sibling(number: Option<&AtomicU32>) -> io::Result<Option<i32>> {
+    let mut flags = libc::CLONE_PARENT | libc::SIGCHLD;
+    if number.is_some() {
+        flags |= libc::CLONE_PARENT_SETTID;
+    }
+    let flags = flags as libc::c_ulong;
+    let number = number.map_or(std::ptr::null_mut(), AtomicU32::as_ptr);
     // SAFETY: like fork(2), with a copy of the one stack; the process has one thread, so that glibc's fork
-    // handlers, which make its locks usable in the child, have nothing to do.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    // handlers, which make its locks usable in the child, have nothing to do. The kernel stores to the number, if it
+    // is given, which is an atomic.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, number, 0, 0) };
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(None),

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use rhai::{Dynamic, EvalAltResult, ImmutableString, NativeCallContext, Scope};
+use rhai::{Dynamic, EvalAltResult, FnPtr, ImmutableString, NativeCallContext, Scope};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::children::at_exit;
@@ -14,8 +14,8 @@ use super::process::{Origin, ProcessHandle, Target};
 use crate::ipc;
 use crate::ipc::codec::Decoder;
 use crate::ipc::fork_server::{Order, Request};
+use crate::language::engine::current_realm;
 use crate::language::exception::{Exception, Outcome, exception_of, interrupted, is_stop, panicked};
-use crate::language::native::NativeModule;
 use crate::language::program::Program;
 use crate::language::realm::Realm;
 use crate::language::value;
@@ -25,8 +25,9 @@ use crate::modules::{io, random, threading};
 use crate::runtime::Interrupt;
 use crate::runtime::sync::{Arc, Mutex};
 
-/// The call that a child's program consists of.
-const CALL: &str = "multiprocessing::__bootstrap__();";
+/// The call that a child's program consists of, of a function value in its scope: one that the engine knows by name
+/// would be counted inside the engine, which is not to be written to ([`ipc::apart`]).
+const CALL: &str = "bootstrap.call();";
 
 /// What the child is to do, between its decoding and the native call that does it.
 #[derive(Default)]
@@ -45,39 +46,50 @@ pub(super) fn prepare<'a>(
     let empty = Program::default();
     let call = program.unwrap_or(&empty).with_statement(realm, CALL);
     let rehearsal = empty.with_statement(realm, CALL);
+    let mut scope = Scope::new();
+    scope.push("bootstrap", bootstrap_function());
     move |order| {
         realm.runtime.after_fork();
         if order.is_awaited()
             && let Ok(rehearsal) = &rehearsal
         {
-            rehearse(realm, rehearsal);
+            rehearse(realm, rehearsal, &mut scope);
         }
         let request = order.receive();
         let live = || match &call {
-            Ok(call) => live(realm, program, call, request),
+            Ok(call) => live(realm, program, call, &mut scope, request),
             Err(_) => 1,
         };
-        catch_unwind(AssertUnwindSafe(live)).unwrap_or_else(|panic| {
+        let status = catch_unwind(AssertUnwindSafe(live)).unwrap_or_else(|panic| {
             report(realm, "", &exception_of(&panicked(&*panic), "", ""));
             1
-        })
+        });
+        // The process is about to end, and to drop them would be to copy the pages that they lie in.
+        std::mem::forget((call, rehearsal, scope));
+        status
     }
 }
 
 /// In a child that has time: calls nothing in the way in which it will call its target, and touches thereby the memory
 /// that it will need, so that the page faults are behind it.
-fn rehearse(realm: &Arc<Realm>, call: &Program) {
+fn rehearse(realm: &Arc<Realm>, call: &Program, scope: &mut Scope) {
     // Without a job the call does nothing.
-    let _ = call.run(realm, &mut Scope::new());
+    let _ = call.run(realm, scope);
 }
 
 /// The child's life; returns its exit status.
-fn live(realm: &Arc<Realm>, program: Option<&Program>, call: &Program, request: Request) -> i32 {
+fn live(
+    realm: &Arc<Realm>,
+    program: Option<&Program>,
+    call: &Program,
+    scope: &mut Scope,
+    request: Request,
+) -> i32 {
     let mut input = Decoder::new(&request.bytes, request.descriptors);
     let status = match begin(realm, program, &mut input) {
         Ok(job) => {
             drop(input);
-            run(realm, call, job)
+            run(realm, call, scope, job)
         }
         Err(error) => fail(realm, "a new process", &error),
     };
@@ -195,10 +207,10 @@ fn rerun(realm: &Arc<Realm>, program: Option<&Program>) -> Outcome<()> {
     result.map(drop)
 }
 
-fn run(realm: &Arc<Realm>, call: &Program, job: (ProcessHandle, Target)) -> i32 {
+fn run(realm: &Arc<Realm>, call: &Program, scope: &mut Scope, job: (ProcessHandle, Target)) -> i32 {
     let state = realm.extension::<Job>();
     *state.0.lock() = Some(job);
-    match call.run(realm, &mut Scope::new()) {
+    match call.run(realm, scope) {
         Ok(_) => *state.1.lock(),
         Err(error) => fail(realm, &super::current::current(realm).name(), &error),
     }
@@ -265,11 +277,17 @@ fn finish(realm: &Arc<Realm>, status: i32) -> i32 {
     }
 }
 
-pub(super) fn define(module: &mut NativeModule) {
-    module.function("__bootstrap__()", "What a child process runs: its target.", |call| {
-        let realm = call.realm();
-        let status = bootstrap(call.context(), &realm);
-        *realm.extension::<Job>().1.lock() = status;
-        Ok(Dynamic::UNIT)
-    });
+/// What a child's program calls, as a value.
+#[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
+fn bootstrap_function() -> Dynamic {
+    let function = FnPtr::from_dyn_fn(
+        "bootstrap",
+        Box::new(|context, _| {
+            let realm = current_realm();
+            let status = bootstrap(&context, &realm);
+            *realm.extension::<Job>().1.lock() = status;
+            Ok(Dynamic::UNIT)
+        }),
+    );
+    function.map(Dynamic::from).unwrap_or_default()
 }

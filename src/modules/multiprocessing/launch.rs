@@ -1,6 +1,8 @@
 //! The parent's half of a process's start: what the child gets, and who makes it.
 
 use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use rhai::Dynamic;
 use rustix::thread::{CpuSet, sched_getaffinity};
@@ -28,8 +30,8 @@ use crate::runtime::{Site, detached};
 struct Server {
     server: ForkServer,
     program: Option<Arc<Program>>,
-    /// What it inherited besides the variables, as [`surroundings`] gives it.
-    surroundings: Vec<u8>,
+    /// What it inherited besides the variables.
+    surroundings: Surroundings,
 }
 
 /// The fork server of this process, once there is one.
@@ -66,7 +68,8 @@ impl Launcher {
         flush_all();
         let prepare = || bootstrap::prepare(realm, program.as_deref());
         // Not under the mutex, which the server would inherit locked.
-        let start = || Ok::<_, std::io::Error>((surroundings(realm), ForkServer::start(prepare, spares)?));
+        let start =
+            || Ok::<_, std::io::Error>((Surroundings::now(realm), ForkServer::start(prepare, spares)?));
         let (surroundings, server) = realm.runtime.at_rest(start)?;
         let server = Arc::new(Server { server, program: program.clone(), surroundings });
         Ok(Arc::clone(self.server.lock().get_or_insert(server)))
@@ -79,11 +82,16 @@ const SPARES: usize = 2;
 /// Words of programs that start processes.
 const SIGNS: [&str; 5] = ["Process", "Pool", "Manager", "multiprocessing", "mp_context"];
 
+/// Does the program look as if it would start processes?
+pub fn is_expected(source: &str) -> bool {
+    let mentions = |sign: &str| source.match_indices(sign).any(|(at, _)| !source[..at].ends_with("Thread"));
+    SIGNS.iter().any(|sign| mentions(sign))
+}
+
 /// Called before a program's first statement: if the program looks as if it would start processes, forks the
 /// server while there is nothing yet to copy and no thread to mind.
 pub fn anticipate(realm: &Arc<Realm>, source: &str) {
-    let mentions = |sign: &str| source.match_indices(sign).any(|(at, _)| !source[..at].ends_with("Thread"));
-    if SIGNS.iter().any(|sign| mentions(sign)) {
+    if is_expected(source) {
         // If it fails, it fails again when a process is started, and is reported there.
         let _ = realm.extension::<Launcher>().server(realm, SPARES);
     }
@@ -208,11 +216,11 @@ fn encode_with(
 ) -> Outcome<crate::ipc::codec::Encoded> {
     let mut out = Encoder::new(Purpose::Start);
     out.u64(method as u64);
-    let surroundings = surroundings(realm);
+    let surroundings = Surroundings::now(realm);
     let launcher = realm.extension::<Launcher>();
     // What the server has already, its children have.
-    let is_known = launcher.server.lock().as_ref().is_some_and(|known| known.surroundings == surroundings);
-    out.bytes(if is_known { &[] } else { &surroundings });
+    let is_known = launcher.server.lock().as_ref().is_some_and(|known| known.surroundings.are(&surroundings));
+    out.bytes(&if is_known { Vec::new() } else { surroundings.encode(realm) });
     out.str(&process.name());
     out.u64(u64::from(process.is_daemon()));
     out.bytes(&process.authkey(realm));
@@ -249,25 +257,59 @@ fn encode_with(
     Ok(out.finish())
 }
 
-/// What a fork would have copied besides the variables; see [`bootstrap`] for the order.
-fn surroundings(realm: &Realm) -> Vec<u8> {
-    let mut out = Encoder::new(Purpose::Start);
-    let environment = realm.extension::<Environment>().variables();
-    out.u64(environment.len() as u64);
-    for (name, value) in environment {
-        out.str(&name);
-        out.str(&value);
+/// What a fork would have copied besides the variables.
+struct Surroundings {
+    environment: Vec<(Dynamic, Dynamic)>,
+    directory: PathBuf,
+    processors: CpuSet,
+    switch_interval: Duration,
+    check_interval: u32,
+}
+
+impl Surroundings {
+    /// As they are now.
+    fn now(realm: &Realm) -> Self {
+        let gil = realm.runtime.gil();
+        Self {
+            environment: realm.extension::<Environment>().dict().items(),
+            directory: std::env::current_dir().unwrap_or_default(),
+            processors: sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new()),
+            switch_interval: gil.switch_interval(),
+            check_interval: gil.check_interval(),
+        }
     }
-    let directory = std::env::current_dir().unwrap_or_default();
-    out.str(&directory.to_string_lossy());
-    let processors = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
-    let processors: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| processors.is_set(*cpu)).collect();
-    out.u64(processors.len() as u64);
-    processors.iter().for_each(|cpu| out.u64(*cpu as u64));
-    let gil = realm.runtime.gil();
-    out.u64(gil.switch_interval().as_nanos() as u64);
-    out.u64(u64::from(gil.check_interval()));
-    std::mem::take(&mut out.finish().bytes)
+
+    /// Are they certainly the same?
+    fn are(&self, others: &Self) -> bool {
+        let text = |value: &Dynamic| value.as_immutable_string_ref().map(|text| text.clone()).ok();
+        let is_same = |(a, b): (&Dynamic, &Dynamic)| text(a).is_some_and(|a| text(b).is_some_and(|b| a == b));
+        let pairs = || self.environment.iter().zip(&others.environment);
+        self.environment.len() == others.environment.len()
+            && pairs().all(|(a, b)| is_same((&a.0, &b.0)) && is_same((&a.1, &b.1)))
+            && self.directory == others.directory
+            && self.processors == others.processors
+            && self.switch_interval == others.switch_interval
+            && self.check_interval == others.check_interval
+    }
+
+    /// For a child; see [`bootstrap`] for the order.
+    fn encode(&self, realm: &Realm) -> Vec<u8> {
+        let mut out = Encoder::new(Purpose::Start);
+        let environment = realm.extension::<Environment>().variables();
+        out.u64(environment.len() as u64);
+        for (name, value) in environment {
+            out.str(&name);
+            out.str(&value);
+        }
+        out.str(&self.directory.to_string_lossy());
+        let processors = (0..CpuSet::MAX_CPU).filter(|cpu| self.processors.is_set(*cpu));
+        let processors: Vec<usize> = processors.collect();
+        out.u64(processors.len() as u64);
+        processors.iter().for_each(|cpu| out.u64(*cpu as u64));
+        out.u64(self.switch_interval.as_nanos() as u64);
+        out.u64(u64::from(self.check_interval));
+        std::mem::take(&mut out.finish().bytes)
+    }
 }
 
 /// In a forked child: nothing of the parent's children and servers is its own.

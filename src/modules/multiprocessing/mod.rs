@@ -24,7 +24,7 @@ use crate::language::realm::Realm;
 
 pub use children::at_exit;
 pub use context::{StartMethod, context_argument, set_start_method};
-pub use launch::{after_fork, anticipate, is_hidden};
+pub use launch::{after_fork, anticipate, is_expected, is_hidden};
 pub use process::ProcessHandle;
 pub use synchronize::{LockHandle, RLockHandle};
 pub(crate) use synchronize::{pack_label, unpack_label};
@@ -46,7 +46,6 @@ fn module() -> NativeModule {
     let mut module = NativeModule::new("multiprocessing");
     process::define(&mut module);
     context::define(&mut module);
-    bootstrap::define(&mut module);
     workers::define(&mut module);
     pool::define_in_package(&mut module);
     module
