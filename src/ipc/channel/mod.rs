@@ -11,6 +11,7 @@
 //! overwritten. Receiving is the same from the other side. The counts are also the words on which the others
 //! sleep.
 
+mod lonely;
 mod memory;
 mod tasks;
 #[cfg(test)]
@@ -18,14 +19,15 @@ mod tests;
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::guard::Guard;
 use super::parts::Parts;
 use super::shared::{Shared, Zeroed};
-use crate::runtime::sync::{AtomicU32, Ordering};
-use crate::runtime::{Interrupt, Reason, Sleepers, Until, Wait, Woken, block};
+use crate::runtime::sync::{Arc, AtomicU32, Ordering};
+use crate::runtime::{Interrupt, Reason, Sleepers, Until, Wait, Woken, block_since};
 
+use lonely::{ITEM, Named, ROOM};
 use memory::{Contents, Memory, Message, Place, is_long};
 use tasks::Tasks;
 
@@ -187,11 +189,13 @@ impl From<Interrupt> for SendError {
 #[derive(Clone)]
 pub struct Channel {
     state: Shared<State>,
+    /// How scripts know it, if they do.
+    named: Option<Arc<Named>>,
 }
 
 impl From<Shared<State>> for Channel {
     fn from(state: Shared<State>) -> Self {
-        Self { state }
+        Self { state, named: None }
     }
 }
 
@@ -210,7 +214,7 @@ impl Channel {
         let state = Shared::<State>::new()?;
         let capacity = u32::try_from(capacity).unwrap_or(MOST).min(MOST);
         state.capacity.store(if capacity == 0 { MOST } else { capacity }, Ordering::Relaxed);
-        Ok(Self { state })
+        Ok(Self::from(state))
     }
 
     /// One that holds at most `bytes` bytes as well; a message that is longer goes alone, and those of up to
@@ -317,10 +321,10 @@ impl Channel {
         is_off: impl Fn() -> bool,
     ) -> Result<bool, SendError> {
         let state = &*self.state;
-        let what = "room in a queue between processes";
+        let reason = || self.reason(&ROOM);
         let attempt = || state.put(message).map_err(SendError::Memory);
         let sent =
-            wait_for((&state.sending, &state.receiving), wait, what, attempt, || !self.is_full(), is_off)?;
+            wait_for((&state.sending, &state.receiving), wait, reason, attempt, || !self.is_full(), is_off)?;
         if sent.is_some() {
             state.sending.wake_one();
         }
@@ -407,9 +411,15 @@ impl Channel {
                 }
             }))
         };
-        let what = "an item in a queue between processes";
-        let received =
-            wait_for((&state.receiving, &state.sending), wait, what, attempt, || !self.is_empty(), || false)?;
+        let reason = || self.reason(&ITEM);
+        let received = wait_for(
+            (&state.receiving, &state.sending),
+            wait,
+            reason,
+            attempt,
+            || !self.is_empty(),
+            || false,
+        )?;
         let Some(received) = received else { return Ok(None) };
         state.receiving.wake_one();
         if let Some(segment) = received.left {
@@ -428,7 +438,7 @@ impl Channel {
 fn wait_for<R, E: From<Interrupt>>(
     (own, end): (&End, &End),
     wait: impl FnOnce() -> Wait,
-    what: &'static str,
+    reason: impl Fn() -> Reason,
     mut attempt: impl FnMut() -> Result<Result<R, u32>, E>,
     is_more: impl Fn() -> bool,
     is_off: impl Fn() -> bool,
@@ -441,7 +451,7 @@ fn wait_for<R, E: From<Interrupt>>(
                 return Ok(None);
             }
             let wait = (&wait, own.gathering());
-            wait_longer(end, seen, wait, what, attempt, is_more, is_off)
+            wait_longer(end, seen, wait, reason, attempt, is_more, is_off)
         }
     }
 }
@@ -453,15 +463,16 @@ fn wait_longer<R, E: From<Interrupt>>(
     end: &End,
     mut seen: u32,
     (wait, gathering): (&Wait, Duration),
-    what: &'static str,
+    reason: impl Fn() -> Reason,
     mut attempt: impl FnMut() -> Result<Result<R, u32>, E>,
     is_more: impl Fn() -> bool,
     is_off: impl Fn() -> bool,
 ) -> Result<Option<R>, E> {
     let Outer { count, sleepers, .. } = &end.outer;
+    let since = Instant::now();
     let result = loop {
         let until = Until::Passed { word: count, seen, sleepers, gathering };
-        let woken = match block(until, Reason::External(what), wait.deadline, wait.site) {
+        let woken = match block_since(until, reason(), wait.deadline, wait.site, since) {
             Ok(woken) => woken,
             Err(interrupt) => break Err(interrupt.into()),
         };

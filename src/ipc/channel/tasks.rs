@@ -3,11 +3,12 @@
 //! Only the messages that are done are counted. Those that are not are the ones sent without them, so there is
 //! nothing that a sender could leave half counted.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::runtime::sync::{AtomicU32, Ordering};
-use crate::runtime::{Interrupt, Reason, Sleepers, Until, Wait, Woken, block};
+use crate::runtime::{Interrupt, Sleepers, Until, Wait, Woken, block_since};
 
+use super::lonely::ALL_DONE;
 use super::{Channel, MOST};
 
 #[repr(C, align(64))]
@@ -81,13 +82,14 @@ impl Channel {
     pub fn join(&self, wait: &Wait) -> Result<bool, Interrupt> {
         let Tasks { rounds, joiners, .. } = &self.state.tasks;
         let seen = rounds.load(Ordering::SeqCst);
+        let since = Instant::now();
         while self.unfinished() != 0 {
             if wait.try_only {
                 return Ok(false);
             }
             let until = Until::Passed { word: rounds, seen, sleepers: joiners, gathering: Duration::ZERO };
-            let reason = Reason::External("task_done() for every item of a queue between processes");
-            let woken = block(until, reason, wait.deadline, wait.site)?;
+            let reason = self.reason(&ALL_DONE);
+            let woken = block_since(until, reason, wait.deadline, wait.site, since)?;
             // Somebody may have sent more since all was done.
             if rounds.load(Ordering::SeqCst) != seen {
                 break;

@@ -15,8 +15,8 @@ use crate::language::identity::{Handle, Rank};
 use crate::language::native::{Call, NativeModule};
 use crate::language::variables::synchronise;
 use crate::modules::queue::empty_or_full;
-use crate::runtime::Wait;
 use crate::runtime::sync::{Arc, AtomicBool, Ordering};
+use crate::runtime::{Label, Wait};
 
 /// One of the classes.
 pub trait Class: Clone + Send + Sync + 'static {
@@ -86,7 +86,8 @@ impl<C: Class> Travel for ProcessQueue<C> {
     }
 
     fn unpack(input: &mut Decoder<'_>) -> Outcome<Self> {
-        input.shared().map(|state| Self::of(Channel::from(state)))
+        let label = Label { class: C::NAME, ..Label::default() };
+        input.shared().map(|state| Self::of(Channel::from(state).named(label)))
     }
 }
 
@@ -130,13 +131,22 @@ impl<C: Class> ProcessQueue<C> {
 }
 
 /// Constructs a queue of a class for at most `maxsize` items, 2^31 - 1 if that is not positive.
-fn construct<C: Class>(maxsize: i64) -> Outcome<Dynamic>
+fn construct<C: Class>(call: &Call, maxsize: i64) -> Outcome<Dynamic>
 where
     ProcessQueue<C>: Handle,
 {
     let channel = Channel::new(u64::try_from(maxsize).unwrap_or(0));
     let channel = channel.map_err(|error| values::not_sent(SendError::Memory(error)))?;
-    Ok(Dynamic::from(ProcessQueue::<C>::of(channel)))
+    Ok(Dynamic::from(ProcessQueue::<C>::of(channel.named(call.label(C::NAME)))))
+}
+
+/// Constructs a queue whose `maxsize` is the call's first argument.
+fn sized<C: Class>(call: &mut Call) -> Outcome<Dynamic>
+where
+    ProcessQueue<C>: Handle,
+{
+    let maxsize = call.int_or(0, 0)?;
+    construct::<C>(call, maxsize)
 }
 
 /// Reads `(block=True, timeout=None)` from parameter `first` on; a negative timeout is none.
@@ -277,13 +287,13 @@ fn define_simple(module: &mut NativeModule) {
 /// The constructors as methods of a context, whatever its start method.
 fn define_in_contexts(module: &mut NativeModule) {
     module
-        .method::<Context, _>("Queue(maxsize=0)", "multiprocessing.Queue.", |_, call| {
-            construct::<Plain>(call.int_or(0, 0)?)
-        })
+        .method::<Context, _>("Queue(maxsize=0)", "multiprocessing.Queue.", |_, call| sized::<Plain>(call))
         .method::<Context, _>("JoinableQueue(maxsize=0)", "multiprocessing.JoinableQueue.", |_, call| {
-            construct::<Joinable>(call.int_or(0, 0)?)
+            sized::<Joinable>(call)
         })
-        .method::<Context, _>("SimpleQueue()", "multiprocessing.SimpleQueue.", |_, _| construct::<Simple>(0));
+        .method::<Context, _>("SimpleQueue()", "multiprocessing.SimpleQueue.", |_, call| {
+            construct::<Simple>(call, 0)
+        });
 }
 
 /// Defines the classes. By their bare names `Queue` and `SimpleQueue` are others, which serve threads first.
@@ -297,14 +307,14 @@ pub(super) fn define(module: &mut NativeModule) {
         .function(
             "Queue(maxsize=0)",
             "A queue between processes, first in, first out; put() waits while it is full.",
-            |call| construct::<Plain>(call.int_or(0, 0)?),
+            sized::<Plain>,
         )
         .class(
             "JoinableQueue(maxsize=0)",
             "A queue between processes that counts the items that are dealt with.",
-            |call| construct::<Joinable>(call.int_or(0, 0)?),
+            sized::<Joinable>,
         )
-        .function("SimpleQueue()", "A queue between processes without bound and with few methods.", |_| {
-            construct::<Simple>(0)
+        .function("SimpleQueue()", "A queue between processes without bound and with few methods.", |call| {
+            construct::<Simple>(call, 0)
         });
 }

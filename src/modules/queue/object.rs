@@ -111,6 +111,7 @@ impl QueueHandle {
             return Self(Nested::new(known));
         }
         let label = Label { class: class.name(), name: None, made: Site::default() };
+        let channel = channel.named(label.clone());
         let handle = Self::new(class, label, capacity, true);
         // There is nothing to move, so it cannot fail.
         let _ = handle.0.local.move_away(|_, _| Ok::<_, ()>(()));
@@ -221,6 +222,7 @@ impl QueueHandle {
         }
         let no_memory = |error| values::not_sent(SendError::Memory(error));
         let channel = Channel::new(self.capacity() as u64).map_err(no_memory)?;
+        let channel = channel.named(self.0.local.label().clone());
         UNDER_WAY.with_borrow_mut(|all| all.push((self.identity(), channel.clone())));
         let moved = self.0.local.move_away(|items, unfinished| self.fill(&channel, items, unfinished));
         UNDER_WAY.with_borrow_mut(Vec::pop);

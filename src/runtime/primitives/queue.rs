@@ -132,6 +132,11 @@ impl<T: Send + 'static> Queue<T> {
         Arc::new(Self { label, capacity, state: Monitor::new(state) })
     }
 
+    /// What reports call it.
+    pub fn label(&self) -> &Label {
+        &self.label
+    }
+
     fn reason(self: &Arc<Self>, what: &'static str) -> Reason {
         Reason::Resource(Arc::new(End { queue: Arc::clone(self), what }))
     }
