@@ -15,7 +15,7 @@ use super::arena::Offset;
 use super::family;
 use super::guard::Lifeline;
 use super::{Child, Shared, Zeroed};
-use crate::runtime::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::runtime::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// More spares than these there are never.
 pub(super) const MOST: usize = 8;
@@ -69,20 +69,24 @@ fn wake(word: &AtomicU32) {
 }
 
 /// The parent's side.
-pub(super) struct Spares(Shared<Berths>);
+pub(super) struct Spares {
+    berths: Shared<Berths>,
+    /// Where the next look for a spare begins: at another berth each time, so that one that was killed is found.
+    first: AtomicUsize,
+}
 
 impl Spares {
     pub(super) fn new() -> io::Result<Self> {
-        Shared::new().map(Self)
+        Ok(Self { berths: Shared::new()?, first: AtomicUsize::new(0) })
     }
 
     /// A reference for the server.
     pub(super) fn lend(&self) -> Offset {
-        self.0.lend()
+        self.berths.lend()
     }
 
     pub(super) fn unlend(&self) {
-        self.0.unlend();
+        self.berths.unlend();
     }
 
     /// Gives the parcel to a spare, which is the caller's child from then on; nothing if none is ready. Not to be
@@ -91,7 +95,9 @@ impl Spares {
     /// # Errors
     /// The system's, when there is no further descriptor.
     pub(super) fn order(&self, parcel: Offset) -> io::Result<Option<Child>> {
-        for berth in &self.0.all {
+        let first = self.first.fetch_add(1, Ordering::Relaxed);
+        for index in 0..MOST {
+            let berth = &self.berths.all[first.wrapping_add(index) % MOST];
             let word = berth.life.word.load(Ordering::SeqCst);
             if !takes_orders(word) {
                 continue;
@@ -142,13 +148,13 @@ impl Spares {
     /// The spares that are ready.
     #[cfg(test)]
     pub(super) fn asleep(&self) -> Vec<Pid> {
-        let asleep = self.0.all.iter().filter(|berth| is_asleep(berth.life.word.load(Ordering::SeqCst)));
+        let asleep = self.berths.all.iter().filter(|berth| is_asleep(berth.life.word.load(Ordering::SeqCst)));
         asleep.filter_map(|berth| Pid::from_raw(berth.pid.load(Ordering::SeqCst) as i32)).collect()
     }
 
     /// Waits for the end of all spares. The server is over.
     pub(super) fn reap(&self) {
-        for berth in &self.0.all {
+        for berth in &self.berths.all {
             if let Some(pid) = Pid::from_raw(berth.pid.swap(0, Ordering::SeqCst) as i32) {
                 reap(pid);
             }

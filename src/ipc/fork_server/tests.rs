@@ -90,12 +90,12 @@ fn is_child(pid: Pid) -> bool {
     waitid(WaitId::Pid(pid), options).is_ok()
 }
 
-/// The server's spares, once there are so many that sleep.
+/// The server's spares, once there are so many that sleep. There may be more of them after a start that found none.
 fn asleep(server: &ForkServer, count: usize) -> Vec<Pid> {
     let limit = std::time::Instant::now() + std::time::Duration::from_secs(20);
     loop {
         let asleep = server.spares.asleep();
-        if asleep.len() == count {
+        if asleep.len() >= count {
             return asleep;
         }
         assert!(std::time::Instant::now() < limit, "{} spares instead of {count}", asleep.len());
@@ -179,7 +179,7 @@ fn a_killed_spare_is_passed_over() {
         killed
             .iter()
             .for_each(|pid| while !super::super::family::is_over(pid.as_raw_nonzero().get() as u32) {});
-        for length in 0..5 {
+        for length in 0..2 * spares::MOST {
             let child = launch(&server, &[b"l".to_vec(), vec![7; length]].concat(), &[]);
             assert!(!killed.contains(&child.pid()));
             assert_eq!(exit_code(&child), length as i32);
