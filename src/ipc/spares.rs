@@ -96,12 +96,13 @@ impl Spares {
     /// The system's, when there is no further descriptor.
     pub(super) fn order(&self, parcel: Offset) -> io::Result<Option<Child>> {
         let first = self.first.fetch_add(1, Ordering::Relaxed);
-        for index in 0..MOST {
-            let berth = &self.berths.all[first.wrapping_add(index) % MOST];
+        let berths = |is_wanted: fn(u32) -> bool| {
+            let all = (0..MOST).map(move |index| &self.berths.all[first.wrapping_add(index) % MOST]);
+            all.filter(move |berth| is_wanted(berth.life.word.load(Ordering::SeqCst)))
+        };
+        // One that sleeps has its page faults behind it.
+        for berth in berths(is_asleep).chain(berths(takes_orders)) {
             let word = berth.life.word.load(Ordering::SeqCst);
-            if !takes_orders(word) {
-                continue;
-            }
             // None while it is being made.
             let Some(pid) = Pid::from_raw(berth.pid.load(Ordering::Relaxed) as i32) else { continue };
             let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
