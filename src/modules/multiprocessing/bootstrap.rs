@@ -25,9 +25,16 @@ use crate::modules::{io, random, threading};
 use crate::runtime::Interrupt;
 use crate::runtime::sync::{Arc, Mutex};
 
-/// The call that a child's program consists of, of a function value in its scope: one that the engine knows by name
-/// would be counted inside the engine, which is not to be written to ([`ipc::apart`]).
-const CALL: &str = "bootstrap.call();";
+/// The variable in a child's scope that holds what its program calls: a function value, for one that the engine knows
+/// by name would be counted inside the engine, which is not to be written to ([`ipc::apart`]). The value is called
+/// like the variable. None of the script's functions has that name: it would be called in the value's place.
+fn bootstrap_name(realm: &Realm) -> String {
+    let mut name = String::from("bootstrap");
+    while realm.functions.contains(&name) {
+        name.push('_');
+    }
+    name
+}
 
 /// What the child is to do, between its decoding and the native call that does it.
 #[derive(Default)]
@@ -44,10 +51,12 @@ pub(super) fn prepare<'a>(
     io::close_stdin();
     random::reseed(realm);
     let empty = Program::default();
-    let call = program.unwrap_or(&empty).with_statement(realm, CALL);
-    let rehearsal = empty.with_statement(realm, CALL);
+    let name = bootstrap_name(realm);
+    let statement = format!("{name}.call();");
+    let call = program.unwrap_or(&empty).with_statement(realm, &statement);
+    let rehearsal = empty.with_statement(realm, &statement);
     let mut scope = Scope::new();
-    scope.push("bootstrap", bootstrap_function());
+    scope.push(name.clone(), bootstrap_function(name));
     move |order| {
         realm.runtime.after_fork();
         if order.is_awaited()
@@ -279,9 +288,9 @@ fn finish(realm: &Arc<Realm>, status: i32) -> i32 {
 
 /// What a child's program calls, as a value.
 #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
-fn bootstrap_function() -> Dynamic {
+fn bootstrap_function(name: String) -> Dynamic {
     let function = FnPtr::from_dyn_fn(
-        "bootstrap",
+        name,
         Box::new(|context, _| {
             let realm = current_realm();
             let status = bootstrap(&context, &realm);
