@@ -6,8 +6,9 @@
 //! Ctrl-C reaches a thread wherever it waits, and a deadlock is seen, because the runtime knows at every moment
 //! who waits for what.
 
+use std::cell::Cell;
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -386,11 +387,10 @@ fn poll_fd(
     deadline: Option<Instant>,
 ) -> Result<Woken, Interrupt> {
     let thread = &*running.thread;
-    let Ok(event) = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK) else {
+    let Some(event) = EVENT.try_with(Cell::take).ok().flatten().or_else(new_event) else {
         // Out of descriptors: wait for this one without being interruptible rather than not at all.
         return Ok(poll_once(&mut [PollFd::from_borrowed_fd(fd, flags)], deadline));
     };
-    let event = Arc::new(event);
     thread.parker.lock.lock().polling = Some(Arc::clone(&event));
     let result = loop {
         if let Err(interrupt) = take_interrupt(running) {
@@ -408,7 +408,23 @@ fn poll_fd(
         let _ = rustix::io::read(&event, &mut [0u8; 8]);
     };
     thread.parker.lock.lock().polling = None;
+    // A thread that is coming to its end keeps nothing.
+    let _ = EVENT.try_with(|kept| kept.set(Some(event)));
     result
+}
+
+thread_local! {
+    /// What wakes the calling thread from poll(2). To make another one for each wait would take longer than most waits.
+    static EVENT: Cell<Option<Arc<OwnedFd>>> = const { Cell::new(None) };
+}
+
+fn new_event() -> Option<Arc<OwnedFd>> {
+    eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok().map(Arc::new)
+}
+
+/// In a forked child: what wakes the parent's thread is none of it.
+pub(super) fn after_fork() {
+    drop(EVENT.take());
 }
 
 /// A short spin until the waiter is notified.

@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
+use super::blocking;
 use super::registry::Runtime;
 use super::signals;
 use super::sync::{Arc, AtomicBool, AtomicPtr, Condvar, Mutex, Ordering};
@@ -135,6 +136,7 @@ impl Runtime {
 
     /// The part of [`Runtime::after_fork`] that starts no threads, for a process that is to be forked again.
     pub fn forget_other_threads(self: &Arc<Self>) {
+        blocking::after_fork();
         worker::after_fork();
         signals::after_fork();
         self.rest.wanted.store(false, Ordering::Release);
