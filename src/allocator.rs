@@ -46,20 +46,11 @@ unsafe impl GlobalAlloc for Noticing {
     }
 }
 
-/// Lets the heap go on at the beginning of a large page, and blocks of up to 1 MB lie in it, so that the fork server
-/// can make most of what it has consist of large pages. Called before there is much.
-pub fn begin_at_large_page() {
-    const LARGE: usize = 2 << 20;
-    // SAFETY: moves the heap's end; the allocator finds that somebody else did, and goes on behind it. Where that
-    // is refused, nothing is changed.
-    unsafe {
-        let end = libc::sbrk(0) as usize;
-        if end != usize::MAX {
-            libc::sbrk((end.next_multiple_of(LARGE) - end) as libc::intptr_t);
-        }
-    }
+/// Lets blocks of up to 1 MB lie in the heap, so that the fork server can make most of what it has consist of large
+/// pages. Called before there is much.
+pub fn keep_blocks_in_heap() {
     // The allocator maps blocks apart that are larger than any such block that was given back.
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE / 2)));
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(1 << 20)));
 }
 
 #[global_allocator]

@@ -9,7 +9,7 @@ mod signals;
 const HASHING_SEED: [u64; 4] = [0x6f6e_656c, 0x6f63_6b20, 0x2d20_6120, 0x4749_4c20];
 
 fn main() {
-    allocator::begin_at_large_page();
+    allocator::keep_blocks_in_heap();
     // It fails only if something was hashed before.
     let _ = rhai::config::hashing::set_hashing_seed(Some(HASHING_SEED));
     grow_main_stack();

@@ -25,11 +25,15 @@ pub fn apart<R: Send>(build: impl FnOnce() -> R + Send) -> R {
             prepare();
             build.take().map(|build| build())
         };
-        let thread = Builder::new().name("builder".into()).spawn_scoped(scope, body).ok()?;
+        let thread =
+            Builder::new().name("builder".into()).stack_size(STACK).spawn_scoped(scope, body).ok()?;
         thread.join().unwrap_or_else(|panic| resume_unwind(panic))
     });
     built.or_else(|| build.map(|build| build())).expect("the thread was not made, or has built it")
 }
+
+/// More than glibc keeps of dead threads' stacks (40 MB): this one is not to be copied by every fork.
+const STACK: usize = 64 << 20;
 
 /// What an interpreter with all modules needs, more or less.
 const EXPECTED: usize = 4 * LARGE;
