@@ -15,33 +15,13 @@ use rustix::mm::{
 };
 
 use super::apart;
+use super::maps::{Area, areas};
 
 /// Large pages, on x86-64 and on most other machines.
 pub(super) const LARGE: usize = 2 << 20;
 
 /// What is smaller is not worth a large page of its own.
 const WORTH_IT: usize = LARGE / 16;
-
-/// One line of `/proc/self/maps`.
-struct Area {
-    from: usize,
-    to: usize,
-    permissions: String,
-    name: String,
-}
-
-impl Area {
-    fn parse(line: &str) -> Option<Self> {
-        let mut fields = line.split_whitespace();
-        let (from, to) = fields.next()?.split_once('-')?;
-        Some(Self {
-            from: usize::from_str_radix(from, 16).ok()?,
-            to: usize::from_str_radix(to, 16).ok()?,
-            permissions: fields.next()?.into(),
-            name: fields.nth(3).unwrap_or_default().into(),
-        })
-    }
-}
 
 /// Lets the heap and the program of the calling process consist of large pages where they can. It copies the memory
 /// once; where the system has no large pages to give, everything stays as it is.
@@ -53,23 +33,23 @@ pub(super) fn compact() {
 
 fn compact_areas() {
     let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
-    let areas: Vec<Area> = maps.lines().filter_map(Area::parse).collect();
+    let areas: Vec<Area<'_>> = areas(&maps).collect();
     if let Some(heap) = areas.iter().find(|area| area.name == "[heap]") {
         fill_gaps();
         compact_heap(heap);
     }
     if let Some(place) = apart::place()
-        && let Some(area) = areas.iter().find(|area| (area.from..area.to).contains(&place))
+        && let Some(area) = areas.iter().find(|area| area.contains(place))
     {
         compact_heap(area);
     }
     // Left as they are, these are only slower.
     let _ = share_c_library(&areas);
     let here = compact_areas as fn() as usize;
-    let Some(program) = areas.iter().find(|area| (area.from..area.to).contains(&here)) else { return };
+    let Some(program) = areas.iter().find(|area| area.contains(here)) else { return };
     for (index, area) in areas.iter().enumerate() {
         if area.name == program.name
-            && matches!(&*area.permissions, "r--p" | "r-xp")
+            && matches!(area.permissions, "r--p" | "r-xp")
             && area.to - area.from >= WORTH_IT
         {
             let floor = index.checked_sub(1).map_or(0, |before| areas[before].to);
@@ -80,7 +60,7 @@ fn compact_areas() {
 }
 
 /// All of a heap but its last, partly used large page. What children write to the main one lies there.
-fn compact_heap(heap: &Area) {
+fn compact_heap(heap: &Area<'_>) {
     let (from, to) = (heap.from.next_multiple_of(LARGE), heap.to - heap.to % LARGE);
     if from < to {
         collapse(from, to - from);
@@ -113,9 +93,9 @@ fn fill_gaps() {}
 
 /// Lets children inherit the pages of the C library that are in use. fork(2) leaves a file's pages to be found by page
 /// faults, unless one of that area's has been changed: one byte is, to what it is.
-fn share_c_library(areas: &[Area]) -> std::io::Result<()> {
+fn share_c_library(areas: &[Area<'_>]) -> std::io::Result<()> {
     let inside = libc::getpid as unsafe extern "C" fn() -> libc::pid_t as usize;
-    let Some(area) = areas.iter().find(|area| (area.from..area.to).contains(&inside)) else { return Ok(()) };
+    let Some(area) = areas.iter().find(|area| area.contains(inside)) else { return Ok(()) };
     let memory = fs::File::options().read(true).write(true).open("/proc/self/mem")?;
     let mut byte = [0];
     memory.read_exact_at(&mut byte, area.from as u64)?;
@@ -125,18 +105,26 @@ fn share_c_library(areas: &[Area]) -> std::io::Result<()> {
 /// Lets the system make large pages of these; true if all are.
 pub(super) fn collapse(from: usize, length: usize) -> bool {
     // SAFETY: the advice changes by which pages the memory is mapped, and nothing that is in it.
-    unsafe { libc::madvise(from as *mut libc::c_void, length, libc::MADV_COLLAPSE) == 0 }
+    for i in 0..50 {
+        let t = std::time::Instant::now();
+        if unsafe { libc::madvise(from as *mut libc::c_void, length, libc::MADV_COLLAPSE) == 0 } {
+            eprintln!("ok {i} {length} {:?}", t.elapsed());
+            return true;
+        }
+        eprintln!("{i} {length} {:?} {:?}", std::io::Error::last_os_error(), t.elapsed());
+    }
+    false
 }
 
 /// An area of the program that lies between `floor` and `ceiling`; large pages may reach so far.
-fn compact_program(area: &Area, floor: usize, ceiling: usize) -> Result<()> {
+fn compact_program(area: &Area<'_>, floor: usize, ceiling: usize) -> Result<()> {
     let (down, up) = (area.from - area.from % LARGE, area.to.next_multiple_of(LARGE));
     let from = if floor <= down { down } else { down + LARGE };
     replace(area, from, if up <= ceiling { up } else { up - LARGE })
 }
 
 /// Replaces what lies there of the area by a copy in large pages. The process has one thread.
-fn replace(area: &Area, from: usize, to: usize) -> Result<()> {
+fn replace(area: &Area<'_>, from: usize, to: usize) -> Result<()> {
     if from >= to {
         return Ok(());
     }
@@ -170,7 +158,7 @@ fn fresh(length: usize) -> Result<usize> {
 }
 
 /// Puts the copy in the place of the original.
-fn take_over(copy: usize, length: usize, original: usize, area: &Area) -> Result<()> {
+fn take_over(copy: usize, length: usize, original: usize, area: &Area<'_>) -> Result<()> {
     let mut protection = MprotectFlags::READ;
     protection.set(MprotectFlags::EXEC, area.permissions.contains('x'));
     // SAFETY: nobody else knows of the copy. It takes its place in one step of the kernel, with the same contents, so
@@ -187,18 +175,19 @@ mod tests {
     use super::*;
     use crate::ipc::own_process;
 
-    fn areas() -> Vec<Area> {
-        fs::read_to_string("/proc/self/maps").unwrap().lines().filter_map(Area::parse).collect()
+    fn maps() -> String {
+        fs::read_to_string("/proc/self/maps").unwrap()
     }
 
     /// What is in the areas of the program that are only read.
     fn program() -> Vec<(usize, Vec<u8>)> {
-        let all = areas();
+        let maps = maps();
+        let all: Vec<Area<'_>> = areas(&maps).collect();
         let here = program as fn() -> _ as usize;
-        let name = &all.iter().find(|area| (area.from..area.to).contains(&here)).unwrap().name;
-        let readable = all.iter().filter(|area| area.name == *name && !area.permissions.contains('w'));
+        let name = all.iter().find(|area| area.contains(here)).unwrap().name;
+        let readable = all.iter().filter(|area| area.name == name && !area.permissions.contains('w'));
         // SAFETY: these are mapped, and nobody writes to them.
-        let bytes = |area: &Area| unsafe {
+        let bytes = |area: &Area<'_>| unsafe {
             std::slice::from_raw_parts(area.from as *const u8, area.to - area.from).to_vec()
         };
         readable.map(|area| (area.from, bytes(area))).collect()
@@ -245,11 +234,11 @@ mod tests {
         if !own_process::is_own() {
             return;
         }
-        let code = |area: &&Area| area.permissions == "r-xp" && area.to - area.from >= 2 * LARGE;
-        let length = |area: &Area| area.to - area.from - LARGE;
-        let before: usize = areas().iter().filter(code).map(length).sum();
+        let code = |area: &Area<'_>| area.permissions == "r-xp" && area.to - area.from >= 2 * LARGE;
+        let length = |area: Area<'_>| area.to - area.from - LARGE;
+        let before: usize = areas(&maps()).filter(code).map(length).sum();
         compact();
-        let moved = areas().iter().filter(code).any(|area| area.name.is_empty());
+        let moved = areas(&maps()).filter(code).any(|area| area.name.is_empty());
         let probe = fresh(before).unwrap();
         // SAFETY: the new memory is so long.
         unsafe { std::ptr::write_bytes(probe as *mut u8, 1, before) };

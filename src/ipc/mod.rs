@@ -18,6 +18,7 @@ mod deposits;
 pub mod family;
 pub mod fork_server;
 mod guard;
+mod maps;
 mod monitor;
 #[cfg(test)]
 mod own_process;
@@ -28,6 +29,7 @@ mod spares;
 pub mod values;
 mod waiters;
 mod watch;
+mod working_set;
 
 pub use apart::apart;
 pub use cells::{CType, Cells, Head as CellsHead};

@@ -1,10 +1,10 @@
 //! Children that were forked ahead, and wait for what they are to do.
 //!
-//! A spare has its page faults behind it and sleeps on a word in shared memory, its berth. The script's process gives
-//! it an order by changing the word, which takes one system call and no answer, and the fork server makes another
-//! one in its stead while the child works. Spares are children of the script's process, which therefore can
-//! tell whether one lives. The berths are tied to the server's life ([`Lifeline`]): however it ends, the kernel
-//! wakes the spares, and they end as well. So a spare needs no descriptor.
+//! A spare has most of its page faults behind it ([`super::working_set`]) and sleeps on a word in shared memory, its
+//! berth. The script's process gives it an order by changing the word, which takes one system call and no answer, and
+//! the fork server makes another one in its stead while the child works. Spares are children of the script's process,
+//! which therefore can tell whether one lives. The berths are tied to the server's life ([`Lifeline`]): however it
+//! ends, the kernel wakes the spares, and they end as well. So a spare needs no descriptor.
 
 use std::io;
 
@@ -14,6 +14,7 @@ use rustix::thread::futex;
 use super::arena::Offset;
 use super::family;
 use super::guard::Lifeline;
+use super::working_set::WorkingSet;
 use super::{Child, Shared, Zeroed};
 use crate::runtime::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -48,9 +49,10 @@ struct Berths {
     /// Holds the server's thread number while it lives.
     server: Lifeline,
     all: [Berth; MOST],
+    working_set: WorkingSet,
 }
 
-// SAFETY: atomics; all zero are free berths without a server.
+// SAFETY: atomics; all zero are free berths without a server, of whose children nothing is known.
 unsafe impl Zeroed for Berths {
     const KIND: u32 = 0x7370_6172;
 }
@@ -192,6 +194,11 @@ impl Nursery {
         Some(Self { berths, thread, forked: [0; MOST] })
     }
 
+    /// Lets one of the next children note which pages it has written to, for those that are forked later.
+    pub(super) fn want_working_set(&self) {
+        self.berths.working_set.want();
+    }
+
     /// How many spares there are, those included that are not ready yet.
     pub(super) fn count(&self) -> usize {
         self.berths.all.iter().filter(|berth| takes_orders(berth.life.word.load(Ordering::SeqCst))).count()
@@ -220,7 +227,12 @@ impl Nursery {
         word.store(RESERVED, Ordering::SeqCst);
         let place = self.berths.lend();
         match fork(pid) {
-            Ok(None) => Ok(Forked::Here(Place { berths: place, index, server: self.thread })),
+            Ok(None) => {
+                // Before anything is written to.
+                self.berths.working_set.prefetch();
+                let is_example = self.berths.working_set.is_wanted();
+                Ok(Forked::Here(Arrival { berths: place, index, server: self.thread, is_example }))
+            }
             Ok(Some(pid)) => {
                 self.forked[index] = pid as u32;
                 Ok(Forked::There)
@@ -249,27 +261,45 @@ impl Nursery {
 
 /// What came of the making of a spare.
 pub(super) enum Forked {
-    /// The caller is it, and this is its place.
-    Here(Place),
+    /// The caller is it.
+    Here(Arrival),
     /// The caller is the server.
     There,
     /// There is no berth left.
     Nowhere,
 }
 
-/// A spare's berth, as the spare itself knows it.
-pub(super) struct Place {
+/// A spare that was just forked.
+pub(super) struct Arrival {
     berths: Offset,
     index: usize,
     server: u32,
+    /// May what it writes to be what others are going to write to?
+    is_example: bool,
+}
+
+impl Arrival {
+    /// Takes the berth that the spare was forked for; nothing if there is no server any more. To be called after
+    /// [`super::after_fork`].
+    pub(super) fn settle(self) -> Option<Place> {
+        let Self { berths, index, server, is_example } = self;
+        Some(Place { berths: Shared::adopt(berths)?, index, server, is_example })
+    }
+}
+
+/// A spare's berth, as the spare itself knows it.
+#[derive(Clone)]
+pub(super) struct Place {
+    berths: Shared<Berths>,
+    index: usize,
+    server: u32,
+    is_example: bool,
 }
 
 impl Place {
-    /// Sleeps until there is an order, and returns the parcel; nothing if the caller is to end. To be called in the
-    /// child, after [`super::after_fork`].
+    /// Sleeps until there is an order, and returns the parcel; nothing if the caller is to end.
     pub(super) fn wait(&self) -> Option<Offset> {
-        let berths = Shared::<Berths>::adopt(self.berths)?;
-        let berth = &berths.all[self.index];
+        let berth = &self.berths.all[self.index];
         let word = &berth.life.word;
         let asleep = self.server | Lifeline::WATCHED;
         // If it fails, there is an order already.
@@ -282,7 +312,7 @@ impl Place {
                     return (order != LEAVE).then_some(order);
                 }
                 // A server that ended before the word was set did not see it, but then its own word says so.
-                seen if seen == asleep && berths.server.word.load(Ordering::SeqCst) == self.server => {
+                seen if seen == asleep && self.berths.server.word.load(Ordering::SeqCst) == self.server => {
                     // It ends when the word is changed, or for a signal: all are looked at again.
                     let _ = futex::wait(word, futex::Flags::empty(), seen, None);
                 }
@@ -297,6 +327,13 @@ impl Place {
                 }
                 _ => return None,
             }
+        }
+    }
+
+    /// The child that the spare has become is about to end.
+    pub(super) fn end(&self) {
+        if self.is_example {
+            self.berths.working_set.note();
         }
     }
 }

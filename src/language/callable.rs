@@ -75,6 +75,10 @@ fn wrong_count(name: &str, params: &[String], given: usize) -> String {
     format!("{name}() missing {} required positional argument{s}: {list}", missing.len())
 }
 
+/// The place of a call: what else can be called from there, later and on any thread.
+#[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
+pub type CallSite = NativeCallContextStore;
+
 /// A function with the arguments of one call, ready to run on any thread.
 #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
 pub struct Callable {
@@ -114,6 +118,18 @@ impl Callable {
             context: context.store_data(),
             engine: realm.engine().clone(),
         })
+    }
+
+    /// Takes a function and its arguments as another process has sent them, to be called from `context`.
+    pub fn received(
+        context: CallSite,
+        engine: &Shared<rhai::Engine>,
+        function: Dynamic,
+        args: Vec<Dynamic>,
+    ) -> Self {
+        let called = function.read_lock::<FnPtr>().map(|function| function.fn_name().into());
+        let called = called.unwrap_or_default();
+        Self { called, function, this: None, args, context, engine: engine.clone() }
     }
 
     /// What `this` is bound to in the function.

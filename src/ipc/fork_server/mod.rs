@@ -26,7 +26,7 @@ use super::Child;
 use super::arena::Offset;
 use super::compact::compact;
 use super::shared::{Shared, Zeroed};
-use super::spares::{self, Forked, Nursery, Place, Spares};
+use super::spares::{self, Arrival, Forked, Nursery, Place, Spares};
 use crate::runtime::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 
 /// What a child is to do, on its way through shared memory; the bytes stand behind it.
@@ -56,11 +56,6 @@ enum Source {
 }
 
 impl Order {
-    /// Was the child forked ahead, so that it may do now what would cost time later?
-    pub fn is_awaited(&self) -> bool {
-        matches!(self.0, Source::Awaited(_))
-    }
-
     /// The request, for which a child that was forked ahead waits. If there will be none, the process ends.
     pub fn receive(self) -> Request {
         let (place, descriptors) = match self.0 {
@@ -218,20 +213,40 @@ fn most_spares() -> usize {
 /// or 150 where the system has to find the memory first.
 const MANY: usize = 32;
 
+/// How a child comes into being.
+enum Beginning {
+    /// It has a parcel, and descriptors.
+    Ordered(Offset, Vec<OwnedFd>),
+    /// It is a spare.
+    Ahead(Arrival),
+}
+
 /// The server's whole life.
 fn serve(socket: OwnedFd, mut nursery: Nursery, child: impl FnOnce(Order) -> i32, wanted: usize) -> ! {
     let most = most_spares();
     let mut wanted = wanted.min(most);
     let (mut forked, mut is_compact) = (0, false);
-    let begin = |socket: OwnedFd, order| -> ! {
+    let begin = |socket: OwnedFd, beginning: Beginning| -> ! {
         drop(socket);
         super::after_fork();
-        exit(child(Order(order)))
+        let (order, place) = match beginning {
+            Beginning::Ordered(parcel, descriptors) => (Source::Given(parcel, descriptors), None),
+            Beginning::Ahead(arrival) => match arrival.settle() {
+                Some(place) => (Source::Awaited(place.clone()), Some(place)),
+                None => exit(1),
+            },
+        };
+        let status = child(Order(order));
+        if let Some(place) = place {
+            place.end();
+        }
+        super::release_all();
+        exit(status)
     };
     loop {
         while nursery.count() < wanted && !has_message(socket.as_fd()) {
             match nursery.fork(|pid| fork_sibling(Some(pid))) {
-                Ok(Forked::Here(place)) => begin(socket, Source::Awaited(place)),
+                Ok(Forked::Here(arrival)) => begin(socket, Beginning::Ahead(arrival)),
                 Ok(Forked::There) => forked += 1,
                 // There is no room for another process, or no berth.
                 Ok(Forked::Nowhere) | Err(_) => break,
@@ -240,6 +255,7 @@ fn serve(socket: OwnedFd, mut nursery: Nursery, child: impl FnOnce(Order) -> i32
         if forked >= MANY && !is_compact && !has_message(socket.as_fd()) {
             is_compact = true;
             compact();
+            nursery.want_working_set();
         }
         let (place, descriptors) = match receive(socket.as_fd()) {
             Ok(Some(request)) => request,
@@ -254,7 +270,7 @@ fn serve(socket: OwnedFd, mut nursery: Nursery, child: impl FnOnce(Order) -> i32
             continue;
         }
         match fork_sibling(None) {
-            Ok(None) => begin(socket, Source::Given(place, descriptors)),
+            Ok(None) => begin(socket, Beginning::Ordered(place, descriptors)),
             reply => {
                 let reply = match reply {
                     Ok(pid) => {

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use rhai::{Dynamic, EvalAltResult, FnPtr, ImmutableString, NativeCallContext, Scope};
+use rhai::{Dynamic, EvalAltResult, FnPtr, ImmutableString, Scope};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::children::at_exit;
@@ -11,10 +11,9 @@ use super::context::{StartMethod, set_start_method};
 use super::current::{Identity, become_child};
 use super::launch::{Launcher, after_fork};
 use super::process::{Origin, ProcessHandle, Target};
-use crate::ipc;
 use crate::ipc::codec::Decoder;
 use crate::ipc::fork_server::{Order, Request};
-use crate::language::engine::current_realm;
+use crate::language::callable::CallSite;
 use crate::language::exception::{Exception, Outcome, exception_of, interrupted, is_stop, panicked};
 use crate::language::program::Program;
 use crate::language::realm::Realm;
@@ -24,21 +23,6 @@ use crate::modules::os::environment::Environment;
 use crate::modules::{io, random, threading};
 use crate::runtime::Interrupt;
 use crate::runtime::sync::{Arc, Mutex};
-
-/// The variable in a child's scope that holds what its program calls: a function value, for one that the engine knows
-/// by name would be counted inside the engine, which is not to be written to ([`ipc::apart`]). The value is called
-/// like the variable. None of the script's functions has that name: it would be called in the value's place.
-fn bootstrap_name(realm: &Realm) -> String {
-    let mut name = String::from("bootstrap");
-    while realm.functions.contains(&name) {
-        name.push('_');
-    }
-    name
-}
-
-/// What the child is to do, between its decoding and the native call that does it.
-#[derive(Default)]
-struct Job(Mutex<Option<(ProcessHandle, Target)>>, Mutex<i32>);
 
 /// In the fork server: makes everything ready that all children need, and says what a child does.
 pub(super) fn prepare<'a>(
@@ -50,61 +34,55 @@ pub(super) fn prepare<'a>(
     after_fork(realm);
     io::close_stdin();
     random::reseed(realm);
-    let empty = Program::default();
-    let name = bootstrap_name(realm);
-    let statement = format!("{name}.call();");
-    let call = program.unwrap_or(&empty).with_statement(realm, &statement);
-    let rehearsal = empty.with_statement(realm, &statement);
-    let mut scope = Scope::new();
-    scope.push(name.clone(), bootstrap_function(name));
+    let place = end_of(realm, program);
     move |order| {
         realm.runtime.after_fork();
-        if order.is_awaited()
-            && let Ok(rehearsal) = &rehearsal
-        {
-            rehearse(realm, rehearsal, &mut scope);
-        }
         let request = order.receive();
-        let live = || match &call {
-            Ok(call) => live(realm, program, call, &mut scope, request),
-            Err(_) => 1,
-        };
-        let status = catch_unwind(AssertUnwindSafe(live)).unwrap_or_else(|panic| {
+        let live = || place.map_or(1, |place| live(realm, program, place, request));
+        catch_unwind(AssertUnwindSafe(live)).unwrap_or_else(|panic| {
             report(realm, "", &exception_of(&panicked(&*panic), "", ""));
             1
-        });
-        // The process is about to end, and to drop them would be to copy the pages that they lie in.
-        std::mem::forget((call, rehearsal, scope));
-        status
+        })
     }
 }
 
-/// In a child that has time: calls nothing in the way in which it will call its target, and touches thereby the memory
-/// that it will need, so that the page faults are behind it.
-fn rehearse(realm: &Arc<Realm>, call: &Program, scope: &mut Scope) {
-    // Without a job the call does nothing.
-    let _ = call.run(realm, scope);
+/// A place from which a program's functions can be called: a statement at its end, without what was before.
+#[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
+fn end_of(realm: &Arc<Realm>, program: Option<&Program>) -> Option<CallSite> {
+    let place = Arc::new(Mutex::new(None));
+    let found = Arc::clone(&place);
+    // None of the script's functions has that name: it would be called in the value's place.
+    let mut name = String::from("here");
+    while realm.functions.contains(&name) {
+        name.push('_');
+    }
+    let note = FnPtr::from_dyn_fn(
+        name.clone(),
+        Box::new(move |context, _| {
+            *found.lock() = Some(context.store_data());
+            Ok(Dynamic::UNIT)
+        }),
+    );
+    let mut scope = Scope::new();
+    scope.push(name.clone(), note.ok()?);
+    let empty = Program::default();
+    let statement = program.unwrap_or(&empty).with_statement(realm, &format!("{name}.call();")).ok()?;
+    let _ = statement.run(realm, &mut scope).ok()?;
+    place.lock().take()
 }
 
 /// The child's life; returns its exit status.
-fn live(
-    realm: &Arc<Realm>,
-    program: Option<&Program>,
-    call: &Program,
-    scope: &mut Scope,
-    request: Request,
-) -> i32 {
+fn live(realm: &Arc<Realm>, program: Option<&Program>, place: CallSite, request: Request) -> i32 {
     let mut input = Decoder::new(&request.bytes, request.descriptors);
     let status = match begin(realm, program, &mut input) {
         Ok(job) => {
             drop(input);
-            run(realm, call, scope, job)
+            run(realm, place, job)
         }
         Err(error) => fail(realm, "a new process", &error),
     };
     let status = finish(realm, status);
     io::flush_all();
-    ipc::release_all();
     status
 }
 
@@ -216,20 +194,8 @@ fn rerun(realm: &Arc<Realm>, program: Option<&Program>) -> Outcome<()> {
     result.map(drop)
 }
 
-fn run(realm: &Arc<Realm>, call: &Program, scope: &mut Scope, job: (ProcessHandle, Target)) -> i32 {
-    let state = realm.extension::<Job>();
-    *state.0.lock() = Some(job);
-    match call.run(realm, scope) {
-        Ok(_) => *state.1.lock(),
-        Err(error) => fail(realm, &super::current::current(realm).name(), &error),
-    }
-}
-
-/// The native function that a child's program calls: it gives the target a context to be called from.
-fn bootstrap(context: &NativeCallContext, realm: &Arc<Realm>) -> i32 {
-    let job = realm.extension::<Job>().0.lock().take();
-    let Some((process, target)) = job else { return 1 };
-    let result = catch_unwind(AssertUnwindSafe(|| process.call_target(context, target)));
+fn run(realm: &Arc<Realm>, place: CallSite, (process, target): (ProcessHandle, Target)) -> i32 {
+    let result = catch_unwind(AssertUnwindSafe(|| process.call_target(place, realm, target)));
     match result.unwrap_or_else(|panic| Err(panicked(&*panic))) {
         Ok(_) => 0,
         Err(error) => fail(realm, &process.name(), &error),
@@ -284,19 +250,4 @@ fn finish(realm: &Arc<Realm>, status: i32) -> i32 {
         Ok(()) => status,
         Err(error) => fail(realm, &name, &error),
     }
-}
-
-/// What a child's program calls, as a value.
-#[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
-fn bootstrap_function(name: String) -> Dynamic {
-    let function = FnPtr::from_dyn_fn(
-        name,
-        Box::new(|context, _| {
-            let realm = current_realm();
-            let status = bootstrap(&context, &realm);
-            *realm.extension::<Job>().1.lock() = status;
-            Ok(Dynamic::UNIT)
-        }),
-    );
-    function.map(Dynamic::from).unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rhai::{Dynamic, FnPtr, ImmutableString, Map};
+use rhai::{Dynamic, ImmutableString, Map};
 use rustix::process::Signal;
 
 use super::children::Children;
@@ -10,8 +10,8 @@ use super::context::StartMethod;
 use super::current::{Identity, current};
 use super::launch;
 use crate::ipc::Child;
-use crate::language::callable::{apply_keywords, as_function, check_count};
-use crate::language::exception::{Outcome, arrived, interrupted, raise, raise_io};
+use crate::language::callable::{CallSite, Callable, apply_keywords, as_function};
+use crate::language::exception::{Outcome, interrupted, raise, raise_io};
 use crate::language::identity::Handle;
 use crate::language::native::{Call, NativeModule};
 use crate::language::realm::Realm;
@@ -258,21 +258,23 @@ impl ProcessHandle {
         Ok(())
     }
 
+    #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
     fn run(&self, call: &Call) -> Outcome<Dynamic> {
         let target = match &*self.0.stage.lock() {
             Stage::Initial(target) => target.clone(),
             _ => Target::default(),
         };
-        self.call_target(call.context(), target)
+        self.call_target(call.context().store_data(), &call.realm(), target)
     }
 
     /// Calls what the process is to call, in the calling process.
-    pub(super) fn call_target(&self, context: &rhai::NativeCallContext, target: Target) -> Outcome<Dynamic> {
+    pub(super) fn call_target(&self, context: CallSite, realm: &Realm, target: Target) -> Outcome<Dynamic> {
         let Some(function) = target.function else { return Ok(Dynamic::UNIT) };
-        let function = to_local(function).cast::<FnPtr>();
-        let mut this = target.is_run.then(|| Dynamic::from(self.clone()));
-        check_count(&function, target.args.len())?;
-        function.call_raw(context, this.as_mut(), target.args).map_err(arrived)
+        let mut callable = Callable::received(context, realm.engine(), function, target.args);
+        if target.is_run {
+            callable.set_this(Dynamic::from(self.clone()));
+        }
+        Box::new(callable).call()
     }
 
     fn join(&self, call: &mut Call) -> Outcome<Dynamic> {
