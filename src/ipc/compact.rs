@@ -95,7 +95,12 @@ fn fill_gaps() {}
 /// faults, unless one of that area's has been changed: one byte is, to what it is.
 fn share_c_library(areas: &[Area<'_>]) -> std::io::Result<()> {
     let inside = libc::getpid as unsafe extern "C" fn() -> libc::pid_t as usize;
+    let here = share_c_library as fn(&[Area<'_>]) -> std::io::Result<()> as usize;
     let Some(area) = areas.iter().find(|area| area.contains(inside)) else { return Ok(()) };
+    if area.contains(here) {
+        // It is a part of the program.
+        return Ok(());
+    }
     let memory = fs::File::options().read(true).write(true).open("/proc/self/mem")?;
     let mut byte = [0];
     memory.read_exact_at(&mut byte, area.from as u64)?;
@@ -104,14 +109,17 @@ fn share_c_library(areas: &[Area<'_>]) -> std::io::Result<()> {
 
 /// Lets the system make large pages of these; true if all are.
 pub(super) fn collapse(from: usize, length: usize) -> bool {
+    // A page that another process is just giving back cannot be moved, and madvise(2) says that one may try again.
+    const TRIES: usize = 10;
     // SAFETY: the advice changes by which pages the memory is mapped, and nothing that is in it.
-    for i in 0..50 {
-        let t = std::time::Instant::now();
-        if unsafe { libc::madvise(from as *mut libc::c_void, length, libc::MADV_COLLAPSE) == 0 } {
-            eprintln!("ok {i} {length} {:?}", t.elapsed());
-            return true;
+    let advise = || unsafe { libc::madvise(from as *mut libc::c_void, length, libc::MADV_COLLAPSE) };
+    let is_busy = || std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock;
+    for _ in 0..TRIES {
+        match advise() {
+            0 => return true,
+            _ if is_busy() => {}
+            _ => break,
         }
-        eprintln!("{i} {length} {:?} {:?}", std::io::Error::last_os_error(), t.elapsed());
     }
     false
 }
