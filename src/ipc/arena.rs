@@ -116,10 +116,10 @@ impl Arena {
 }
 
 fn map(file: BorrowedFd<'_>, size: u64) -> rustix::io::Result<*mut u8> {
-    // SAFETY: a new mapping at an address of the kernel's choice disturbs nothing.
+    // SAFETY: a new mapping at an address where there is nothing yet disturbs nothing.
     let base = unsafe {
         mmap(
-            std::ptr::null_mut(),
+            beyond_heap(),
             size as usize,
             ProtFlags::READ | ProtFlags::WRITE,
             MapFlags::SHARED | MapFlags::NORESERVE,
@@ -128,6 +128,17 @@ fn map(file: BorrowedFd<'_>, size: u64) -> rustix::io::Result<*mut u8> {
         )?
     };
     Ok(base.cast())
+}
+
+/// Where the arena is to lie if there is room: a process has a tree of page tables for each 512 GB in which it uses
+/// anything, and so every child that is forked would have one more for the arena alone. The heap may grow by 64 GB; then
+/// the allocator takes its memory elsewhere.
+fn beyond_heap() -> *mut libc::c_void {
+    const ROOM: usize = 64 << 30;
+    const ALIGNMENT: usize = 1 << 30;
+    // SAFETY: asks for the heap's end, and moves nothing.
+    let end = unsafe { libc::sbrk(0) } as usize;
+    std::ptr::without_provenance_mut(end.saturating_add(ROOM) & !(ALIGNMENT - 1))
 }
 
 /// Maps the arena now, so that processes that are forked later share it.
