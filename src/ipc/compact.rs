@@ -27,7 +27,6 @@ const WORTH_IT: usize = LARGE / 16;
 /// once; where the system has no large pages to give, everything stays as it is.
 pub(super) fn compact() {
     compact_areas();
-    // What was freed meanwhile.
     fill_gaps();
 }
 
@@ -35,7 +34,6 @@ fn compact_areas() {
     let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
     let areas: Vec<Area<'_>> = areas(&maps).collect();
     if let Some(heap) = areas.iter().find(|area| area.name == "[heap]") {
-        fill_gaps();
         compact_heap(heap);
     }
     if let Some(place) = apart::place()
@@ -77,12 +75,15 @@ fn fill_gaps() {
     unsafe {
         let end = libc::sbrk(0) as usize - libc::mallinfo().keepcost as usize;
         for size in LARGE_BLOCKS.into_iter().chain(SMALL_BLOCKS.rev().step_by(16)) {
-            loop {
+            let block = loop {
                 let block = libc::malloc(size);
                 if block.is_null() || block as usize >= end {
-                    libc::free(block);
-                    break;
+                    break block;
                 }
+            };
+            // A small one would be kept as the next of its size: the next ones of all sizes lie on ten pages.
+            if size > *SMALL_BLOCKS.end() {
+                libc::free(block);
             }
         }
     }

@@ -34,6 +34,8 @@ pub(super) fn prepare<'a>(
     after_fork(realm);
     io::close_stdin();
     random::reseed(realm);
+    // Makes what all children need at their end.
+    crate::modules::pool::begin_run(realm);
     let place = end_of(realm, program);
     move |order| {
         realm.runtime.after_fork();
