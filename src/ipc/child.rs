@@ -86,7 +86,7 @@ impl Child {
     /// # Errors
     /// [`Interrupt`].
     pub fn wait(&self, deadline: Option<Instant>, site: Site) -> Result<bool, Interrupt> {
-        if self.exit_code().is_some() {
+        if self.exit.lock().is_some() {
             return Ok(true);
         }
         let reason = Reason::External("a process to end");

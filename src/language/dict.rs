@@ -196,6 +196,19 @@ impl Dict {
         self.entries().values().cloned().collect()
     }
 
+    /// Does the dict have these entries and no others, in this order, as far as `is_same` can tell of keys and values? It
+    /// must not use the dict itself.
+    pub fn has_only(
+        &self,
+        items: &[(Dynamic, Dynamic)],
+        is_same: impl Fn(&Dynamic, &Dynamic) -> bool,
+    ) -> bool {
+        let entries = self.entries();
+        let both =
+            |((a, x), (b, y)): (&(Dynamic, Dynamic), &(Dynamic, Dynamic))| is_same(a, b) && is_same(x, y);
+        entries.len() == items.len() && entries.values().zip(items).all(both)
+    }
+
     /// The keys.
     pub fn keys(&self) -> Vec<Dynamic> {
         self.entries().values().map(|(key, _)| key.clone()).collect()

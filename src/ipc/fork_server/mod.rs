@@ -18,6 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::sched_getaffinity;
 
 pub use messages::MOST_DESCRIPTORS;
 use messages::{MORE_SPARES, exchange, has_message, receive};
@@ -206,12 +207,14 @@ const LEAST: usize = 4;
 
 /// How many spares are kept at most: more children than processors do not begin at once anyway.
 fn most_spares() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).clamp(LEAST, spares::MOST)
+    // The standard library would look for limits of the group's as well, in a dozen files.
+    let processors = sched_getaffinity(None).map_or(1, |processors| processors.count() as usize);
+    processors.clamp(LEAST, spares::MOST)
 }
 
-/// After so many children it is worth while to make the next ones cheaper: that takes as long as some 40 of them save,
-/// or 150 where the system has to find the memory first.
-const MANY: usize = 32;
+/// After so many children it is worth while to make the next ones cheaper: that takes as long as so many of them save, or
+/// ten times as many where the system has to find the memory first.
+const MANY: usize = 24;
 
 /// How a child comes into being.
 enum Beginning {

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rhai::Dynamic;
+use rhai::{Dynamic, ImmutableString};
 use rustix::thread::{CpuSet, sched_getaffinity};
 
 use super::bootstrap;
@@ -178,7 +178,7 @@ fn encode(
         StartMethod::Fork => reachable(realm, &roots),
         StartMethod::Forkserver | StartMethod::Spawn => Vec::new(),
     };
-    let all: Vec<&(rhai::ImmutableString, Dynamic)> = globals.iter().collect();
+    let all: Vec<&(ImmutableString, Dynamic)> = globals.iter().collect();
     match encode_with(realm, process, target, method, (&all, &[])) {
         Ok(request) => Ok(request),
         // A module-level variable that cannot travel is no error: the child may never touch it.
@@ -202,7 +202,7 @@ fn encode(
 
 /// A variable that cannot travel.
 struct Unsent {
-    name: rhai::ImmutableString,
+    name: ImmutableString,
     kind: String,
     reason: String,
 }
@@ -212,15 +212,14 @@ fn encode_with(
     process: &ProcessHandle,
     target: &Target,
     method: StartMethod,
-    (globals, unsent): (&[&(rhai::ImmutableString, Dynamic)], &[Unsent]),
+    (globals, unsent): (&[&(ImmutableString, Dynamic)], &[Unsent]),
 ) -> Outcome<crate::ipc::codec::Encoded> {
     let mut out = Encoder::new(Purpose::Start);
     out.u64(method as u64);
-    let surroundings = Surroundings::now(realm);
-    let launcher = realm.extension::<Launcher>();
+    let server = realm.extension::<Launcher>().server.lock().clone();
     // What the server has already, its children have.
-    let is_known = launcher.server.lock().as_ref().is_some_and(|known| known.surroundings.are(&surroundings));
-    out.bytes(&if is_known { Vec::new() } else { surroundings.encode(realm) });
+    let is_known = server.is_some_and(|server| server.surroundings.are_unchanged(realm));
+    out.bytes(&if is_known { Vec::new() } else { Surroundings::now(realm).encode(realm) });
     out.str(&process.name());
     out.u64(u64::from(process.is_daemon()));
     out.bytes(&process.authkey(realm));
@@ -279,17 +278,18 @@ impl Surroundings {
         }
     }
 
-    /// Are they certainly the same?
-    fn are(&self, others: &Self) -> bool {
-        let text = |value: &Dynamic| value.as_immutable_string_ref().map(|text| text.clone()).ok();
-        let is_same = |(a, b): (&Dynamic, &Dynamic)| text(a).is_some_and(|a| text(b).is_some_and(|b| a == b));
-        let pairs = || self.environment.iter().zip(&others.environment);
-        self.environment.len() == others.environment.len()
-            && pairs().all(|(a, b)| is_same((&a.0, &b.0)) && is_same((&a.1, &b.1)))
-            && self.directory == others.directory
-            && self.processors == others.processors
-            && self.switch_interval == others.switch_interval
-            && self.check_interval == others.check_interval
+    /// Are they certainly as they were?
+    fn are_unchanged(&self, realm: &Realm) -> bool {
+        let gil = realm.runtime.gil();
+        let is_same = |a: &Dynamic, b: &Dynamic| {
+            let text = |value| Dynamic::read_lock::<ImmutableString>(value);
+            text(a).is_some_and(|a| text(b).is_some_and(|b| *a == *b))
+        };
+        realm.extension::<Environment>().dict().has_only(&self.environment, is_same)
+            && std::env::current_dir().unwrap_or_default() == self.directory
+            && sched_getaffinity(None).is_ok_and(|processors| processors == self.processors)
+            && gil.switch_interval() == self.switch_interval
+            && gil.check_interval() == self.check_interval
     }
 
     /// For a child; see [`bootstrap`] for the order.
