@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use rhai::module_resolvers::{FileModuleResolver, ModuleResolversCollection};
 use rhai::packages::{Package, StandardPackage};
-use rhai::{
-    Dynamic, Engine, EvalAltResult, FnPtr, Module, ModuleResolver, NativeCallContext, Position, Shared,
-};
+use rhai::{Dynamic, Engine, EvalAltResult, Module, ModuleResolver, Position, Shared};
 
 use super::exception::{Outcome, interrupted, raise};
 use super::identity::{class_name, identity};
@@ -285,28 +283,10 @@ fn object_of_local(realm: &Realm, name: &str, mut context: rhai::EvalContext) ->
 pub struct Unbound;
 
 /// The name of a native function as a value: `map(len, xs)`.
-#[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
 pub(super) fn native_function(name: &str) -> Option<Dynamic> {
     let is_qualified = name.contains('.') && native::signature_of(name).is_some();
-    if !is_qualified && !native::is_function(name) {
-        return None;
-    }
-    let short = name.rsplit('.').next().unwrap_or(name);
-    let make = |shown: String| {
-        let called = name.to_string();
-        let body = move |context: NativeCallContext, args: &mut [&mut Dynamic]| {
-            if pointer::answer(&called) {
-                return Ok(Dynamic::UNIT);
-            }
-            let mut args: Vec<Dynamic> = args.iter_mut().map(|arg| arg.take()).collect();
-            let mut args: Vec<&mut Dynamic> = args.iter_mut().collect();
-            context.call_native_fn_raw(&called, false, &mut args)
-        };
-        FnPtr::from_dyn_fn(shown, Box::new(body))
-    };
-    // Rhai has no function pointer of a name that is special to its parser, such as `print`.
-    let function = make(short.into()).or_else(|_| make(format!("{short}_")));
-    function.ok().map(Dynamic::from)
+    let is_one = is_qualified || native::is_function(name);
+    is_one.then(|| pointer::native(name)).flatten().map(Dynamic::from)
 }
 
 /// The realm of the calling thread.

@@ -1,14 +1,15 @@
-//! The operators of numbers and text as natives.
+//! The operators of numbers, text and functions as natives.
 //!
-//! Rhai has them built in, but its bytecode machine looks only at plain operands there; an operand that is a
-//! captured or module-level variable comes in a shared cell, and then a native is asked for.
+//! Rhai has those of numbers and text built in, but its bytecode machine looks only at plain operands there; an
+//! operand that is a captured or module-level variable comes in a shared cell, and then a native is asked for.
 
 use std::cmp::Ordering;
 
-use rhai::{FnNamespace, FuncRegistration, ImmutableString};
+use rhai::{FnNamespace, FnPtr, FuncRegistration, ImmutableString};
 
 use super::exception::{Outcome, raise};
 use super::native::NativeModule;
+use super::variables::is_same_function;
 
 type IntOperation = fn(i64, i64) -> Option<i64>;
 type FloatOperation = fn(f64, f64) -> f64;
@@ -89,6 +90,8 @@ pub fn module() -> NativeModule {
         exactly(name)
             .set_into_module(builtins, move |a: ImmutableString, b: ImmutableString| test(a.partial_cmp(&b)));
     }
+    exactly("==").set_into_module(builtins, |a: FnPtr, b: FnPtr| is_same_function(&a, &b));
+    exactly("!=").set_into_module(builtins, |a: FnPtr, b: FnPtr| !is_same_function(&a, &b));
     exactly("+").set_into_module(builtins, |a: ImmutableString, b: ImmutableString| a + b);
     exactly("+=").set_into_module(builtins, |a: &mut ImmutableString, b: ImmutableString| *a += b);
     exactly("-").set_into_module(builtins, |a: i64| {

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::sync::OnceLock;
 
-use rhai::{AST, Dynamic, Engine, FnPtr, ImmutableString, ScriptFuncDef};
+use rhai::{AST, Dynamic, Engine, FnPtr, ImmutableString, NativeCallContext, ScriptFuncDef};
 
+use super::callable::FunctionTable;
 use super::engine::native_function;
 use super::exception::{Outcome, raise};
 use super::{realm, tokens};
@@ -26,7 +27,7 @@ thread_local! {
 }
 
 /// To be called first by the pointer of the native `name`: true if it was only asked who it is.
-pub(super) fn answer(name: &str) -> bool {
+fn answer(name: &str) -> bool {
     ASKED.with_borrow_mut(|asked| match asked {
         Some(answer) => {
             *answer = Some(name.to_string());
@@ -81,6 +82,35 @@ pub(super) fn named(name: &str) -> Option<FnPtr> {
         // Rhai makes no pointer of a word that it reserves, but follows one that it has.
         Err(_) => tokens::is_freed(name).then(|| closure(name, &[])),
     }
+}
+
+/// A pointer to the native with that name, which may be qualified. The pointer's own name is none of a script's
+/// function: that would be called instead of the native, and its parameters would count.
+#[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
+pub fn native(name: &str) -> Option<FnPtr> {
+    let called = name.to_string();
+    let body = move |context: NativeCallContext, args: &mut [&mut Dynamic]| {
+        if answer(&called) {
+            return Ok(Dynamic::UNIT);
+        }
+        let mut args: Vec<Dynamic> = args.iter_mut().map(|arg| arg.take()).collect();
+        let mut args: Vec<&mut Dynamic> = args.iter_mut().collect();
+        context.call_native_fn_raw(&called, false, &mut args)
+    };
+    let short = name.rsplit('.').next().unwrap_or(name);
+    let functions = realm::current();
+    let functions = functions.as_ref().map(|realm| &realm.functions);
+    FnPtr::from_dyn_fn(free_name(functions, short), Box::new(body)).ok()
+}
+
+/// The name, or another one that looks like it: none of these functions has it, and rhai makes a pointer of it, which it
+/// does not of words that are special to its parser, such as `print`.
+pub fn free_name(functions: Option<&FunctionTable>, name: &str) -> String {
+    let mut name = name.to_string();
+    while functions.is_some_and(|functions| functions.contains(&name)) || FnPtr::new(&*name).is_err() {
+        name.push('_');
+    }
+    name
 }
 
 fn missing(name: &str) -> Box<rhai::EvalAltResult> {

@@ -15,6 +15,7 @@ use super::nesting::{Level, may_be_so_long, note_cut};
 use super::text::float_repr::float_repr;
 use super::text::str_repr::{bytes_repr, str_repr};
 use super::types::Type;
+use super::variables::is_same_function;
 
 /// `str(value)`: what printing shows.
 pub fn str(value: &Dynamic) -> String {
@@ -337,7 +338,7 @@ fn equal_objects(a: &Dynamic, b: &Dynamic) -> bool {
         return a.equals(*b);
     }
     if let (Some(a), Some(b)) = (a.read_lock::<FnPtr>(), b.read_lock::<FnPtr>()) {
-        return a.fn_name() == b.fn_name() && a.curry().len() == b.curry().len();
+        return is_same_function(&a, &b);
     }
     if let (Some(a), Some(b)) = (a.read_lock::<Exception>(), b.read_lock::<Exception>()) {
         return a.identity() == b.identity();

@@ -218,11 +218,16 @@ fn is_same(a: &Dynamic, b: &Dynamic) -> bool {
         return *a == *b;
     }
     if let (Some(a), Some(b)) = (a.read_lock::<FnPtr>(), b.read_lock::<FnPtr>()) {
-        return a.fn_name() == b.fn_name()
-            && a.curry().len() == b.curry().len()
-            && a.iter_curry().zip(b.iter_curry()).all(|(a, b)| is_same_capture(a, b));
+        return is_same_function(&a, &b);
     }
     identity(a).is_some_and(|address| identity(b) == Some(address))
+}
+
+/// Do both pointers lead to the same function, with the same captured variables?
+pub fn is_same_function(a: &FnPtr, b: &FnPtr) -> bool {
+    a.fn_name() == b.fn_name()
+        && a.curry().len() == b.curry().len()
+        && a.iter_curry().zip(b.iter_curry()).all(|(a, b)| is_same_capture(a, b))
 }
 
 fn is_same_capture(a: &Dynamic, b: &Dynamic) -> bool {

@@ -15,6 +15,7 @@ use crate::ipc::codec::Decoder;
 use crate::ipc::fork_server::{Order, Request};
 use crate::language::callable::CallSite;
 use crate::language::exception::{Exception, Outcome, exception_of, interrupted, is_stop, panicked};
+use crate::language::pointer;
 use crate::language::program::Program;
 use crate::language::realm::Realm;
 use crate::language::value;
@@ -53,11 +54,7 @@ pub(super) fn prepare<'a>(
 fn end_of(realm: &Arc<Realm>, program: Option<&Program>) -> Option<CallSite> {
     let place = Arc::new(Mutex::new(None));
     let found = Arc::clone(&place);
-    // None of the script's functions has that name: it would be called in the value's place.
-    let mut name = String::from("here");
-    while realm.functions.contains(&name) {
-        name.push('_');
-    }
+    let name = pointer::free_name(Some(&realm.functions), "here");
     let note = FnPtr::from_dyn_fn(
         name.clone(),
         Box::new(move |context, _| {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::OnceLock;
 
 use rhai::{Dynamic, FnPtr};
 use signal_hook::SigId;
@@ -10,6 +11,7 @@ use super::action::{self, Action};
 use crate::language::callable::{Callable, as_function};
 use crate::language::exception::{Outcome, raise, raise_io, raise_later};
 use crate::language::native::Call;
+use crate::language::pointer::{self, Name};
 use crate::language::realm::{self, Realm};
 use crate::language::variables::synchronise;
 use crate::runtime::sync::{Arc, Mutex};
@@ -20,7 +22,7 @@ pub const DEFAULT: i64 = 0;
 /// `SIG_IGN`.
 pub const IGNORE: i64 = 1;
 /// The function that raises KeyboardInterrupt.
-pub const DEFAULT_INT_HANDLER: &str = "default_int_handler";
+const DEFAULT_INT_HANDLER: &str = "signal.default_int_handler";
 
 /// A function of the script's that handles a signal.
 struct Handler {
@@ -58,9 +60,9 @@ enum Wanted {
 
 fn wanted(handler: Dynamic) -> Outcome<Wanted> {
     if let Some(function) = handler.read_lock::<FnPtr>() {
-        return Ok(match function.fn_name() == DEFAULT_INT_HANDLER {
-            true => Wanted::Interrupt,
-            false => Wanted::Function(function.clone().into()),
+        return Ok(match Name::of(&function) {
+            Name::Native(name) if name == DEFAULT_INT_HANDLER => Wanted::Interrupt,
+            _ => Wanted::Function(function.clone().into()),
         });
     }
     match handler.as_int() {
@@ -192,14 +194,11 @@ impl Handlers {
     }
 }
 
-/// `default_int_handler` as a value.
-#[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
+/// `default_int_handler` as a value: always the same one.
 pub fn default_int_handler() -> Dynamic {
-    let function = FnPtr::from_dyn_fn(
-        DEFAULT_INT_HANDLER.to_string(),
-        Box::new(|_, _| Err(raise("KeyboardInterrupt", ""))),
-    );
-    function.map(Dynamic::from).unwrap_or_default()
+    static POINTER: OnceLock<Option<FnPtr>> = OnceLock::new();
+    let pointer = POINTER.get_or_init(|| pointer::native(DEFAULT_INT_HANDLER));
+    pointer.clone().map(Dynamic::from).unwrap_or_default()
 }
 
 /// Calls the handlers of the signals that have come, in the order of their numbers, on the main thread.
