@@ -17,9 +17,6 @@ use crate::ipc::arena::Offset;
 /// The most descriptors that one message may carry (`SCM_MAX_FD`).
 pub const MOST_DESCRIPTORS: usize = 253;
 
-/// A message that asks for no child, but for more spares.
-pub(super) const MORE_SPARES: Offset = 0;
-
 /// Asks the server for a child; its number.
 pub(super) fn exchange(
     socket: BorrowedFd<'_>,
@@ -52,6 +49,20 @@ pub(super) fn exchange(
 pub(super) fn has_message(socket: BorrowedFd<'_>) -> bool {
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&at_once)) != Ok(0)
+}
+
+/// Tells the server that there is a spare less, through an eventfd(2).
+pub(super) fn ring(doorbell: BorrowedFd<'_>) {
+    // A server that is gone, or that has not had time for so many, makes no more spares.
+    let _ = rustix::io::write(doorbell, &1_u64.to_ne_bytes());
+}
+
+/// Blocks until the other end has said something or gone, or until somebody has rung: true in the latter case.
+pub(super) fn is_rung(socket: BorrowedFd<'_>, doorbell: BorrowedFd<'_>) -> bool {
+    let mut both = [PollFd::new(&socket, PollFlags::IN), PollFd::new(&doorbell, PollFlags::IN)];
+    while poll(&mut both, None) == Err(rustix::io::Errno::INTR) {}
+    // It counts how often it was rung since it was last read.
+    both[0].revents().is_empty() && rustix::io::read(doorbell, &mut [0; 8]).is_ok()
 }
 
 /// The next request; nothing when the parent is gone.

@@ -16,12 +16,13 @@ mod messages;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::sched_getaffinity;
 
 pub use messages::MOST_DESCRIPTORS;
-use messages::{MORE_SPARES, exchange, has_message, receive};
+use messages::{exchange, has_message, is_rung, receive, ring};
 
 use super::Child;
 use super::arena::Offset;
@@ -82,6 +83,8 @@ pub const NAME: &std::ffi::CStr = c"fork server";
 /// The parent's end.
 pub struct ForkServer {
     socket: Mutex<Option<OwnedFd>>,
+    /// Is rung when a spare has got an order.
+    doorbell: OwnedFd,
     spares: Spares,
     pid: Pid,
     /// The process that started it.
@@ -99,6 +102,7 @@ impl ForkServer {
         super::arena::prepare()?;
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let doorbell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let berths = Spares::new()?;
         let place = berths.lend();
         // SAFETY: the caller promises that no other thread is in the middle of anything.
@@ -116,14 +120,14 @@ impl ForkServer {
                 super::after_fork();
                 let child = prepare();
                 match Nursery::open(place) {
-                    Some(nursery) => serve(theirs, nursery, child, spares),
+                    Some(nursery) => serve(Ears { socket: theirs, doorbell }, nursery, child, spares),
                     None => exit(1),
                 }
             }
             pid => match Pid::from_raw(pid) {
                 Some(pid) => {
                     let owner = std::process::id();
-                    Ok(Self { socket: Mutex::new(Some(ours)), spares: berths, pid, owner })
+                    Ok(Self { socket: Mutex::new(Some(ours)), doorbell, spares: berths, pid, owner })
                 }
                 None => Err(io::ErrorKind::Other.into()),
             },
@@ -166,9 +170,7 @@ impl ForkServer {
         if descriptors.is_empty()
             && let Some(child) = self.spares.order(place)?
         {
-            // A server that is gone, or that has not had time for the last messages, makes no more spares.
-            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            let _ = rustix::net::send(socket, &MORE_SPARES.to_ne_bytes(), flags);
+            ring(self.doorbell.as_fd());
             return Ok(child);
         }
         let pid = loop {
@@ -224,13 +226,19 @@ enum Beginning {
     Ahead(Arrival),
 }
 
+/// What the server listens to.
+struct Ears {
+    socket: OwnedFd,
+    doorbell: OwnedFd,
+}
+
 /// The server's whole life.
-fn serve(socket: OwnedFd, mut nursery: Nursery, child: impl FnOnce(Order) -> i32, wanted: usize) -> ! {
+fn serve(ears: Ears, mut nursery: Nursery, child: impl FnOnce(Order) -> i32, wanted: usize) -> ! {
     let most = most_spares();
     let mut wanted = wanted.min(most);
     let (mut forked, mut is_compact) = (0, false);
-    let begin = |socket: OwnedFd, beginning: Beginning| -> ! {
-        drop(socket);
+    let begin = |ears: Ears, beginning: Beginning| -> ! {
+        drop(ears);
         super::after_fork();
         let (order, place) = match beginning {
             Beginning::Ordered(parcel, descriptors) => (Source::Given(parcel, descriptors), None),
@@ -247,20 +255,24 @@ fn serve(socket: OwnedFd, mut nursery: Nursery, child: impl FnOnce(Order) -> i32
         exit(status)
     };
     loop {
-        while nursery.count() < wanted && !has_message(socket.as_fd()) {
+        while nursery.count() < wanted && !has_message(ears.socket.as_fd()) {
             match nursery.fork(|pid| fork_sibling(Some(pid))) {
-                Ok(Forked::Here(arrival)) => begin(socket, Beginning::Ahead(arrival)),
+                Ok(Forked::Here(arrival)) => begin(ears, Beginning::Ahead(arrival)),
                 Ok(Forked::There) => forked += 1,
                 // There is no room for another process, or no berth.
                 Ok(Forked::Nowhere) | Err(_) => break,
             }
         }
-        if forked >= MANY && !is_compact && !has_message(socket.as_fd()) {
+        if forked >= MANY && !is_compact && !has_message(ears.socket.as_fd()) {
             is_compact = true;
             compact();
             nursery.want_working_set();
         }
-        let (place, descriptors) = match receive(socket.as_fd()) {
+        if is_rung(ears.socket.as_fd(), ears.doorbell.as_fd()) {
+            wanted = wanted.max(1);
+            continue;
+        }
+        let (place, descriptors) = match receive(ears.socket.as_fd()) {
             Ok(Some(request)) => request,
             end => {
                 nursery.close();
@@ -268,12 +280,8 @@ fn serve(socket: OwnedFd, mut nursery: Nursery, child: impl FnOnce(Order) -> i32
                 exit(i32::from(end.is_err()))
             }
         };
-        if place == MORE_SPARES {
-            wanted = wanted.max(1);
-            continue;
-        }
         match fork_sibling(None) {
-            Ok(None) => begin(socket, Beginning::Ordered(place, descriptors)),
+            Ok(None) => begin(ears, Beginning::Ordered(place, descriptors)),
             reply => {
                 let reply = match reply {
                     Ok(pid) => {
@@ -286,7 +294,7 @@ fn serve(socket: OwnedFd, mut nursery: Nursery, child: impl FnOnce(Order) -> i32
                 };
                 drop(descriptors);
                 // A parent that is gone has no use for it; the next receive says so.
-                let _ = rustix::net::send(&socket, &reply.to_ne_bytes(), SendFlags::NOSIGNAL);
+                let _ = rustix::net::send(&ears.socket, &reply.to_ne_bytes(), SendFlags::NOSIGNAL);
             }
         }
     }
