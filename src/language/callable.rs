@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
 use rhai::NativeCallContextStore;
-use rhai::grain::SharedProgram;
+use rhai::grain::{SharedProgram, Vm};
 use rhai::{AST, Dynamic, EvalAltResult, FnArgsVec, FnPtr, ImmutableString, Map, NativeCallContext, Shared};
 
 use super::cell::cell_of;
@@ -159,7 +159,22 @@ impl Callable {
     /// What the function raises; TypeError for a wrong number of arguments.
     pub fn call(mut self: Box<Self>) -> Outcome<Dynamic> {
         let result = match self.prepare()? {
-            Some(program) => self.call_compiled(&program),
+            Some(program) => self.call_compiled_anew(&program),
+            None => self.call_engine(),
+        };
+        result.map_err(arrived)
+    }
+
+    /// As [`Callable::call`], on a machine that was made for the place of the call.
+    ///
+    /// # Errors
+    /// What the function raises; TypeError for a wrong number of arguments.
+    pub fn call_on(&mut self, machine: &mut Vm<'_>) -> Outcome<Dynamic> {
+        let result = match self.prepare()? {
+            Some(program) => {
+                let args = all_args(&self.function, &mut self.args);
+                self.call_compiled(machine, &program, args)
+            }
             None => self.call_engine(),
         };
         result.map_err(arrived)
@@ -181,10 +196,18 @@ impl Callable {
     }
 
     #[inline(never)]
-    fn call_compiled(&mut self, program: &SharedProgram) -> Outcome<Dynamic> {
-        let mut vm = machine(&self.engine, &self.context.global);
+    fn call_compiled_anew(&mut self, program: &SharedProgram) -> Outcome<Dynamic> {
         let args = all_args(&self.function, &mut self.args);
-        vm.call_function(program, &self.called, args, self.context.global.level + 1, self.context.pos)
+        self.call_compiled(&mut machine(&self.engine, &self.context.global), program, args)
+    }
+
+    fn call_compiled(
+        &self,
+        machine: &mut Vm<'_>,
+        program: &SharedProgram,
+        args: FnArgsVec<Dynamic>,
+    ) -> Outcome<Dynamic> {
+        machine.call_function(program, &self.called, args, self.context.global.level + 1, self.context.pos)
     }
 
     #[inline(never)]

@@ -1,8 +1,10 @@
 //! The child's half of a process's start, and its whole life.
 
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use rhai::grain::Vm;
 use rhai::{Dynamic, EvalAltResult, FnPtr, ImmutableString, Scope};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -14,6 +16,7 @@ use super::process::{Origin, ProcessHandle, Target};
 use crate::ipc::codec::Decoder;
 use crate::ipc::fork_server::{Order, Request};
 use crate::language::callable::CallSite;
+use crate::language::compiled::machine;
 use crate::language::exception::{Exception, Outcome, exception_of, interrupted, is_stop, panicked};
 use crate::language::pointer;
 use crate::language::program::Program;
@@ -37,11 +40,11 @@ pub(super) fn prepare<'a>(
     random::reseed(realm);
     // Makes what all children need at their end.
     crate::modules::pool::begin_run(realm);
-    let place = end_of(realm, program);
+    let caller = Caller::at_end_of(realm, program);
     move |order| {
         realm.runtime.after_fork();
         let request = order.receive();
-        let live = || place.map_or(1, |place| live(realm, program, place, request));
+        let live = || caller.map_or(1, |caller| live(realm, program, caller, request));
         catch_unwind(AssertUnwindSafe(live)).unwrap_or_else(|panic| {
             report(realm, "", &exception_of(&panicked(&*panic), "", ""));
             1
@@ -49,34 +52,52 @@ pub(super) fn prepare<'a>(
     }
 }
 
-/// A place from which a program's functions can be called: a statement at its end, without what was before.
-#[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
-fn end_of(realm: &Arc<Realm>, program: Option<&Program>) -> Option<CallSite> {
-    let place = Arc::new(Mutex::new(None));
-    let found = Arc::clone(&place);
-    let name = pointer::free_name(Some(&realm.functions), "here");
-    let note = FnPtr::from_dyn_fn(
-        name.clone(),
-        Box::new(move |context, _| {
-            *found.lock() = Some(context.store_data());
-            Ok(Dynamic::UNIT)
-        }),
-    );
-    let mut scope = Scope::new();
-    scope.push(name.clone(), note.ok()?);
-    let empty = Program::default();
-    let statement = program.unwrap_or(&empty).with_statement(realm, &format!("{name}.call();")).ok()?;
-    let _ = statement.run(realm, &mut scope).ok()?;
-    place.lock().take()
+/// What calls a child's target. Nothing of it is dropped in a child, which ends anyway: every count of references lies
+/// on a page that would be copied for it.
+struct Caller<'e> {
+    place: CallSite,
+    machine: Box<Vm<'e>>,
+}
+
+impl<'e> Caller<'e> {
+    /// For a program's functions: from a statement at its end, without what was before.
+    #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
+    fn at_end_of(realm: &'e Arc<Realm>, program: Option<&Program>) -> Option<Self> {
+        let place = Arc::new(Mutex::new(None));
+        let found = Arc::clone(&place);
+        let name = pointer::free_name(Some(&realm.functions), "here");
+        let note = FnPtr::from_dyn_fn(
+            name.clone(),
+            Box::new(move |context, _| {
+                *found.lock() = Some(context.store_data());
+                Ok(Dynamic::UNIT)
+            }),
+        );
+        let mut scope = Scope::new();
+        scope.push(name.clone(), note.ok()?);
+        let empty = Program::default();
+        let statement = program.unwrap_or(&empty).with_statement(realm, &format!("{name}.call();")).ok()?;
+        let _ = statement.run(realm, &mut scope).ok()?;
+        let place = place.lock().take()?;
+        Some(Self { machine: machine(realm.engine(), &place.global), place })
+    }
+
+    fn call(self, realm: &Realm, process: &ProcessHandle, target: Target) -> Outcome<Dynamic> {
+        let mut machine = ManuallyDrop::new(self.machine);
+        match process.callable(self.place, realm, target).map(ManuallyDrop::new) {
+            Some(mut callable) => callable.call_on(&mut machine),
+            None => Ok(Dynamic::UNIT),
+        }
+    }
 }
 
 /// The child's life; returns its exit status.
-fn live(realm: &Arc<Realm>, program: Option<&Program>, place: CallSite, request: Request) -> i32 {
+fn live(realm: &Arc<Realm>, program: Option<&Program>, caller: Caller<'_>, request: Request) -> i32 {
     let mut input = Decoder::new(&request.bytes, request.descriptors);
     let status = match begin(realm, program, &mut input) {
         Ok(job) => {
             drop(input);
-            run(realm, place, job)
+            run(realm, caller, job)
         }
         Err(error) => fail(realm, "a new process", &error),
     };
@@ -193,8 +214,8 @@ fn rerun(realm: &Arc<Realm>, program: Option<&Program>) -> Outcome<()> {
     result.map(drop)
 }
 
-fn run(realm: &Arc<Realm>, place: CallSite, (process, target): (ProcessHandle, Target)) -> i32 {
-    let result = catch_unwind(AssertUnwindSafe(|| process.call_target(place, realm, target)));
+fn run(realm: &Arc<Realm>, caller: Caller<'_>, (process, target): (ProcessHandle, Target)) -> i32 {
+    let result = catch_unwind(AssertUnwindSafe(|| caller.call(realm, &process, target)));
     match result.unwrap_or_else(|panic| Err(panicked(&*panic))) {
         Ok(_) => 0,
         Err(error) => fail(realm, &process.name(), &error),

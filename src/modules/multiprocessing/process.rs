@@ -264,17 +264,17 @@ impl ProcessHandle {
             Stage::Initial(target) => target.clone(),
             _ => Target::default(),
         };
-        self.call_target(call.context().store_data(), &call.realm(), target)
+        let callable = self.callable(call.context().store_data(), &call.realm(), target);
+        callable.map_or(Ok(Dynamic::UNIT), |callable| Box::new(callable).call())
     }
 
-    /// Calls what the process is to call, in the calling process.
-    pub(super) fn call_target(&self, context: CallSite, realm: &Realm, target: Target) -> Outcome<Dynamic> {
-        let Some(function) = target.function else { return Ok(Dynamic::UNIT) };
-        let mut callable = Callable::received(context, realm.engine(), function, target.args);
+    /// What the process is to call, if anything, to be called in the calling process.
+    pub(super) fn callable(&self, context: CallSite, realm: &Realm, target: Target) -> Option<Callable> {
+        let mut callable = Callable::received(context, realm.engine(), target.function?, target.args);
         if target.is_run {
             callable.set_this(Dynamic::from(self.clone()));
         }
-        Box::new(callable).call()
+        Some(callable)
     }
 
     fn join(&self, call: &mut Call) -> Outcome<Dynamic> {
