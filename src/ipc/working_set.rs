@@ -10,6 +10,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
+use rustix::param::page_size;
+
 use super::maps::areas;
 use crate::runtime::sync::{AtomicU32, AtomicUsize, Ordering};
 
@@ -58,7 +60,7 @@ impl WorkingSet {
         }
         let Ok(written) = written() else { return };
         if written.len() > MOST_RUNS
-            || written.iter().map(|(_, length)| length).sum::<usize>() > MOST_PAGES * PAGE
+            || written.iter().map(|(_, length)| length).sum::<usize>() > MOST_PAGES * page_size()
         {
             return;
         }
@@ -84,8 +86,6 @@ impl WorkingSet {
     }
 }
 
-const PAGE: usize = 4096;
-
 /// The pages that the calling process has for itself alone, as runs with a length in bytes.
 fn written() -> io::Result<Vec<(usize, usize)>> {
     // So large that it lies apart from everything else, and is not a part of the answer.
@@ -95,16 +95,18 @@ fn written() -> io::Result<Vec<(usize, usize)>> {
     let (maps, entries) = buffer.split_at_mut(length);
     let maps = std::str::from_utf8(maps).map_err(io::Error::other)?;
     let pagemap = File::open("/proc/self/pagemap")?;
+    let page_size = page_size();
     let mut runs: Vec<(usize, usize)> = Vec::with_capacity(MOST_RUNS);
     for area in areas(maps).filter(|area| area.permissions == "rw-p" && !area.contains(own)) {
-        let size = ((area.to - area.from) / PAGE * size_of::<u64>()).min(entries.len());
-        let length = pagemap.read_at(&mut entries[..size], (area.from / PAGE * size_of::<u64>()) as u64)?;
+        let size = ((area.to - area.from) / page_size * size_of::<u64>()).min(entries.len());
+        let place = area.from / page_size * size_of::<u64>();
+        let length = pagemap.read_at(&mut entries[..size], place as u64)?;
         let (entries, _) = entries[..length].as_chunks();
         let own = entries.iter().enumerate().filter(|(_, entry)| is_own(u64::from_ne_bytes(**entry)));
-        for page in own.map(|(index, _)| area.from + index * PAGE) {
+        for page in own.map(|(index, _)| area.from + index * page_size) {
             match runs.last_mut() {
-                Some((from, length)) if *from + *length == page => *length += PAGE,
-                _ => runs.push((page, PAGE)),
+                Some((from, length)) if *from + *length == page => *length += page_size,
+                _ => runs.push((page, page_size)),
             }
         }
     }
@@ -166,15 +168,17 @@ mod tests {
     fn own(memory: &[u8]) -> u64 {
         let runs = written().unwrap();
         let is_own = |page: usize| {
-            let page = memory.as_ptr().addr().next_multiple_of(PAGE) + page * PAGE;
+            let page = memory.as_ptr().addr().next_multiple_of(page_size()) + page * page_size();
             runs.iter().any(|(from, length)| (*from..from + length).contains(&page))
         };
         (0..64).filter(|page| is_own(*page)).fold(0, |all, page| all | 1 << page)
     }
 
     fn write(memory: &mut [u8], pages: impl IntoIterator<Item = usize>) {
-        let first = memory.as_ptr().align_offset(PAGE);
-        pages.into_iter().for_each(|page| std::hint::black_box(&mut *memory)[first + page * PAGE] += 1);
+        let first = memory.as_ptr().align_offset(page_size());
+        pages
+            .into_iter()
+            .for_each(|page| std::hint::black_box(&mut *memory)[first + page * page_size()] += 1);
     }
 
     /// What a child that is forked now has for itself.
@@ -207,7 +211,7 @@ mod tests {
         if !own_process::is_own() {
             return;
         }
-        let mut memory = vec![1_u8; 4 << 20];
+        let mut memory = vec![1_u8; 256 * page_size()];
         assert_eq!(prefetched(&mut memory, [3, 4, 5, 40]), 0b111_000 | 1 << 40);
         assert!(memory.iter().all(|byte| *byte == 1));
     }
@@ -217,7 +221,7 @@ mod tests {
         if !own_process::is_own() {
             return;
         }
-        let mut memory = vec![1_u8; 4 << 20];
+        let mut memory = vec![1_u8; 256 * page_size()];
         assert_eq!(prefetched(&mut memory, 0..MOST_PAGES + 1), 0);
         // One page of every two.
         assert_eq!(prefetched(&mut memory, (0..MOST_RUNS * 2 + 2).step_by(2)), 0);
@@ -230,7 +234,8 @@ mod tests {
         }
         let probe = Shared::<Probe>::new().unwrap();
         let constant: &'static str = "cannot be written to";
-        let runs = [(0, PAGE), (constant.as_ptr().addr() / PAGE * PAGE, PAGE), (usize::MAX - PAGE + 1, PAGE)];
+        let page = page_size();
+        let runs = [(0, page), (constant.as_ptr().addr() / page * page, page), (usize::MAX - page + 1, page)];
         for (run, (from, length)) in probe.set.runs.iter().zip(runs) {
             run.from.store(from, Ordering::Relaxed);
             run.length.store(length, Ordering::Relaxed);
