@@ -18,12 +18,14 @@ use crate::runtime::sync::RwLock;
 pub struct Compiled(RwLock<HashMap<String, SharedProgram>>);
 
 impl Compiled {
-    /// Notes what a script file was compiled to, if it was. A session's inputs share one name and may define a
-    /// function again, so they are left out.
+    /// Notes what a script file was compiled to, if any function was: else there is no library of compiled ones. A
+    /// session's inputs share one name and may define a function again, so they are left out.
     pub fn note(&self, file: &str, program: Option<&SharedProgram>) {
         let mut programs = self.0.write();
         match program {
-            Some(program) if file != SESSION => programs.insert(file.to_string(), program.clone()),
+            Some(program) if file != SESSION && !program.functions().is_empty() => {
+                programs.insert(file.to_string(), program.clone())
+            }
             _ => programs.remove(file),
         };
     }
