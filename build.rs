@@ -20,6 +20,11 @@ const LIBRARIES: [(&str, &str); 7] = [
     ("c", "c"),
 ];
 
+/// What Rust's standard library uses if it is there, which alone brings nothing out of an archive. Without the first one
+/// the main thread's thread-local values are never dropped.
+const WEAK: [&str; 4] =
+    ["__cxa_thread_atexit_impl", "gettid", "statx", "posix_spawn_file_actions_addchdir_np"];
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let is = |variable: &str, value: &str| env::var(variable).is_ok_and(|is| is == value);
@@ -37,6 +42,9 @@ fn main() {
         println!("cargo:rustc-link-arg-bins=-static-pie");
         println!("cargo:rustc-link-arg-bins=-L{}", archives.display());
         println!("cargo:rustc-link-arg-bins=-Wl,--start-group,-lc,-lgcc_s,-lgcc,--end-group");
+        for function in WEAK {
+            println!("cargo:rustc-link-arg-bins=-Wl,--undefined={function}");
+        }
     }
 }
 

@@ -6,10 +6,12 @@
 //! the call would search have one function of that name, and the script file that made it is compiled.
 
 use std::collections::HashMap;
+use std::mem::discriminant;
 
 use rhai::grain::{SharedProgram, Vm};
 use rhai::{Engine, FnPtr, GlobalRuntimeState, Module};
 
+use super::pointer;
 use super::session::SESSION;
 use crate::runtime::sync::RwLock;
 
@@ -18,14 +20,12 @@ use crate::runtime::sync::RwLock;
 pub struct Compiled(RwLock<HashMap<String, SharedProgram>>);
 
 impl Compiled {
-    /// Notes what a script file was compiled to, if any function was: else there is no library of compiled ones. A
-    /// session's inputs share one name and may define a function again, so they are left out.
+    /// Notes what a script file was compiled to, if it was. A session's inputs share one name and may define a
+    /// function again, so they are left out.
     pub fn note(&self, file: &str, program: Option<&SharedProgram>) {
         let mut programs = self.0.write();
         match program {
-            Some(program) if file != SESSION && !program.functions().is_empty() => {
-                programs.insert(file.to_string(), program.clone())
-            }
+            Some(program) if file != SESSION => programs.insert(file.to_string(), program.clone()),
             _ => programs.remove(file),
         };
     }
@@ -38,14 +38,15 @@ impl Compiled {
         count: usize,
         global: &GlobalRuntimeState,
     ) -> Option<SharedProgram> {
-        // The last library is that of the compiled functions. Before it stand the same ones uncompiled, if some part
-        // of the file could not be compiled; the pointer would lead to those.
+        // The last library is that of the compiled functions, if there are any. Before it stand the same ones
+        // uncompiled, if some part of the file could not be compiled; the pointer would lead to those.
         let (library, others) = global.lib.split_last()?;
         let (name, file) = (function.fn_name(), library.id()?);
         let definition = library.get_script_fn(name, count)?;
         let is_another =
             |other: &Module| other.id() != Some(file) && other.get_script_fn(name, count).is_some();
-        if definition.this_type.is_some() || others.iter().any(|other| is_another(other)) {
+        let is_compiled = discriminant(&definition.body) != discriminant(&pointer::definition().body);
+        if !is_compiled || definition.this_type.is_some() || others.iter().any(|other| is_another(other)) {
             return None;
         }
         self.0.read().get(file).cloned()

@@ -136,13 +136,17 @@ fn ask(function: &FnPtr) -> Option<String> {
 
 /// A pointer to a closure. Rhai makes them only from definitions, of which name and parameters matter.
 fn closure(name: &str, params: &[String]) -> FnPtr {
-    static TEMPLATE: OnceLock<ScriptFuncDef> = OnceLock::new();
-    let template = TEMPLATE.get_or_init(|| {
-        let ast = Engine::new_raw().compile("fn f() {}").expect("a function that does nothing");
-        ScriptFuncDef::clone(ast.iter_fn_def().next().expect("the one that was just compiled"))
-    });
-    let mut definition = template.clone();
+    let mut definition = definition().clone();
     definition.name = name.into();
     definition.params = params.iter().map(ImmutableString::from).collect();
     FnPtr::from(definition)
+}
+
+/// The definition of a function that does nothing, as the parser makes it.
+pub(super) fn definition() -> &'static ScriptFuncDef {
+    static DEFINITION: OnceLock<ScriptFuncDef> = OnceLock::new();
+    DEFINITION.get_or_init(|| {
+        let ast = Engine::new_raw().compile("fn f() {}").expect("a function that does nothing");
+        ScriptFuncDef::clone(ast.iter_fn_def().next().expect("the one that was just compiled"))
+    })
 }
