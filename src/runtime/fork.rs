@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::blocking;
 use super::registry::Runtime;
 use super::signals;
-use super::sync::{Arc, AtomicBool, AtomicPtr, Condvar, Mutex, Ordering};
+use super::sync::{Arc, AtomicBool, AtomicPtr, Condvar, Mutex, Ordering, free_after_fork};
 use super::thread::{self, Attention, Thread};
 use super::worker;
 
@@ -77,7 +77,12 @@ impl Runtime {
             quiet = if other_tasks_sleep() { quiet + 1 } else { 0 };
             std::thread::yield_now();
         }
+        let parent = std::process::id();
         let result = f();
+        if std::process::id() != parent {
+            // The child gets rid of all this in `after_fork`: a lock that was taken here stays taken.
+            return result;
+        }
         self.gil().resume_clock();
         self.rest.end();
         result
@@ -140,6 +145,8 @@ impl Runtime {
         worker::after_fork();
         signals::after_fork();
         self.rest.wanted.store(false, Ordering::Release);
+        // SAFETY: a thread that was about to rest may have it; it guards nothing.
+        unsafe { free_after_fork(&self.rest.lock) };
         self.become_only_thread();
     }
 }

@@ -12,3 +12,14 @@ pub use std::sync::atomic::{
 pub use super::condvar::Condvar;
 pub use crossbeam_utils::CachePadded;
 pub use parking_lot::{Mutex, MutexGuard, ReentrantMutex, RwLock};
+
+/// Frees a mutex that was locked when this process was forked, by a thread that does not exist here.
+///
+/// # Safety
+/// The calling thread is the only one, and has not locked it; what it guards may be half changed.
+pub unsafe fn free_after_fork<T>(mutex: &Mutex<T>) {
+    if mutex.is_locked() {
+        // SAFETY: nobody else can free it, nor has a guard of it.
+        unsafe { mutex.force_unlock(parking_lot::lock_api::GuardNoSend::new()) };
+    }
+}

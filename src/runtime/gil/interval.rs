@@ -1,12 +1,13 @@
 //! `interval`: CPython 3's lock. See the module above.
 
 use std::collections::VecDeque;
+use std::mem::{forget, replace};
 use std::time::{Duration, Instant};
 
 use super::GilCounters;
 use crate::runtime::condvar::Wakeup;
 use crate::runtime::spin::Spin;
-use crate::runtime::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
+use crate::runtime::sync::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering, free_after_fork};
 use crate::runtime::thread::{Attention, Thread, ThreadId};
 
 /// A thread that wants the lock.
@@ -59,7 +60,9 @@ impl IntervalLock {
 
     /// In a forked child: free, and nobody waits.
     pub(super) fn after_fork(&self) {
-        *self.state.lock() = State::new();
+        // SAFETY: a thread that was waking up may have it, and what it was about to change is replaced, not even dropped.
+        unsafe { free_after_fork(&self.state) };
+        forget(replace(&mut *self.state.lock(), State::new()));
         self.needs_timekeeper.store(false, Ordering::Relaxed);
     }
 
