@@ -12,7 +12,7 @@ use super::modules::ModuleNames;
 use super::native::NativeModule;
 use super::realm::{self, Realm};
 use super::variables::{Unsent, synchronise, to_shared};
-use super::{builtins, interruption, native, pointer, statements, tokens};
+use super::{builtins, direct, interruption, native, pointer, statements, tokens};
 use crate::runtime::sync::{Arc, Ordering};
 use crate::runtime::tick;
 
@@ -76,6 +76,7 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>) -> Engine {
         natives.insert(name, module.clone());
         engine.register_static_module(name, module);
     }
+    direct::register(&mut all_builtins);
     let all_builtins: Shared<Module> = all_builtins.into();
     engine.register_global_module(all_builtins.clone());
     engine.register_global_module(third.into());
@@ -96,6 +97,10 @@ pub fn build(realm: &Arc<Realm>, modules: Vec<NativeModule>) -> Engine {
         Err(interrupt) => Some(stop_token(interrupt)),
     });
     engine.on_missing_function(|name, args, is_method, context| {
+        if direct::is_second_name(name) {
+            // The call under the first name has been here.
+            return Ok(None);
+        }
         let unsent = args.iter().find_map(|arg| arg.read_lock::<Unsent>().map(|unsent| unsent.clone()));
         if let Some(unsent) = unsent {
             return Err(unsent.error());

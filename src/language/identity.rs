@@ -11,12 +11,13 @@ use super::exception::Outcome;
 use crate::runtime::Site;
 use crate::runtime::sync::{Arc, AtomicU64, Ordering, RwLock};
 
-/// How often scripts call a class's methods. Rhai looks for the name of the receiver's class twice in every call of
-/// a method: from the smallest in a few names, among those of one rank after those of the other.
+/// How often scripts call a class's methods. Rhai looks for the name of the receiver's class in every call of a method,
+/// once in a direct one ([`super::direct`]) and twice in others: from the smallest in a few names, among those of one
+/// rank after those of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
-    /// All the time, and between threads, or in several calls for one step of a script, as `with v.get_lock()`: every
-    /// further class in this rank delays the calls of all.
+    /// All the time, and between threads, or with little to do in a call, as a `Value`: every further class in this rank
+    /// delays the calls of all.
     First,
     /// All the time, and between processes, where a call takes a little longer itself.
     Second,

@@ -6,6 +6,7 @@ pub mod callable;
 pub mod cell;
 pub mod compiled;
 pub mod dict;
+mod direct;
 pub mod disposal;
 pub mod engine;
 pub mod exception;

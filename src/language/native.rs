@@ -26,6 +26,7 @@ pub use documentation::{Entry, entries, has_method, is_function, is_method_of, i
 use documentation::{add_module, document, document_method};
 pub use signature::{Parameter, Signature};
 
+use super::direct;
 use super::exception::{Class, Exception, Outcome, raise};
 use super::identity::{self, Handle, Rank};
 use super::nesting::{cut_is_fine, uncut};
@@ -60,7 +61,7 @@ fn define_in<F>(
     let signature = Signature::parse(signature);
     let counts = signature.counts();
     let has_receiver = receiver.is_some();
-    let body = Shared::new(move |context: Option<NativeCallContext>, args: &mut [&mut Dynamic]| {
+    let body = move |context: Option<NativeCallContext>, args: &mut [&mut Dynamic]| {
         let context = context.as_ref().expect("registered with a context");
         let (receiver, args) = match args {
             [receiver, args @ ..] if has_receiver => (Some(&**receiver), args),
@@ -75,15 +76,19 @@ fn define_in<F>(
             }
             error
         })
-    });
+    };
+    let body: Shared<direct::Body> = Shared::new(body);
     for count in counts {
         let mut types: Vec<TypeId> = receiver.into_iter().collect();
         types.extend(std::iter::repeat_n(TypeId::of::<Dynamic>(), count));
-        let (func, has_context, is_pure, is_volatile) = (body.clone() as Shared<_>, true, true, true);
+        let (func, has_context, is_pure, is_volatile) = (Shared::clone(&body), true, true, true);
         let func = match receiver {
             Some(_) => RhaiFunc::Method { func, has_context, is_pure, is_volatile },
             None => RhaiFunc::Pure { func, has_context, is_pure, is_volatile },
         };
+        if has_receiver {
+            direct::add(module, namespace, name, &types, &body);
+        }
         FuncRegistration::new(name).with_namespace(namespace).set_into_module_raw(module, types, func);
     }
 }

@@ -7,27 +7,51 @@
 //!
 //! ```text
 //! with lock.of(x) { … }
-//! for @ in @(lock.of(x)) { … }
+//! for @ in () @ lock.of(x) { … }
 //! ```
 //!
-//! where `@` are names that no script can write: that of a variable, and that of the native which enters the manager
-//! and hands out what leaves it after the only round ([`super::statements`]). Rhai does not let a host build the bodies
-//! of functions, nor add tokens, so a script that has such a `with` is parsed once more, from a text of the same
-//! length: the four letters and the blank behind them are five marks, the blank before the block is the sixth, and each
-//! mark becomes one token ([`super::tokens`]). Everything else stays at its line and column.
+//! where `@` are names that no script can write: that of a variable, and that of the operator which enters the manager
+//! and has the loop leave it after its only round ([`super::statements`]). The machine finds an operator sooner than a
+//! function, which a script might have defined. Rhai does not let a host build the bodies of functions, nor add tokens,
+//! so a script that has such a `with` is parsed once more, from a text of the same length: the four letters and the
+//! blank behind them are marks, and each mark becomes one token ([`super::tokens`]). Everything else stays at its line
+//! and column.
+//!
+//! If `get_lock` can be called directly ([`super::direct`]), calling it and entering the lock are one:
+//!
+//! ```text
+//! with v.get_lock() { … }
+//! for @ in v.@ { … }
+//! ```
+//!
+//! where `v.@` is an attribute that is entered when it is read. Then two of the marks and the parentheses are blanks.
+
+use std::collections::BTreeSet;
 
 use rhai::{AST, ASTNode, CustomExpr, Expr, Position, Stmt, StmtBlock};
 
-/// What stands in the text for one of the six tokens. Rhai reserves it: no script that it parses has one.
-pub const MARK: char = '@';
+use super::direct;
+
+/// What stands in the text for each of the tokens `for`, the variable, and `in`. Rhai reserves it: no script that it
+/// parses has one.
+pub const LOOP: char = '@';
+
+/// What stands in the text for each of the tokens `()` and the operator.
+pub const ENTER: char = '$';
 
 const KEYWORD: &str = "with";
 
-/// Where a `with` begins, and where its block does.
-type Place = (Position, Position);
+/// Where the parts of a `with` stand.
+struct Place {
+    with: Position,
+    block: Position,
+    /// The name of the method that gives the manager, if that is this one.
+    get_lock: Option<Position>,
+}
 
-/// The text with marks for each `with` that can be a loop; nothing if there is none.
-pub fn marked(ast: &AST, text: &str) -> Option<String> {
+/// The text with marks for each `with` that can be a loop; nothing if there is none. `methods` are those that can
+/// be called directly.
+pub fn marked(ast: &AST, text: &str, methods: &BTreeSet<&str>) -> Option<String> {
     let mut places = Vec::new();
     ast.walk(&mut |path: &[ASTNode]| {
         places.extend(place(path, ast.statements()));
@@ -41,19 +65,24 @@ pub fn marked(ast: &AST, text: &str) -> Option<String> {
         Some(start + column)
     };
     let mut bytes = text.as_bytes().to_vec();
-    for (with, block) in places {
-        let (Some(with), Some(block)) = (offset(with), offset(block)) else { continue };
+    for place in places {
+        let (Some(with), Some(block)) = (offset(place.with), offset(place.block)) else { continue };
         let header = bytes.get(with..block).unwrap_or_default();
         let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
         if header.starts_with(KEYWORD.as_bytes())
-            && header.len() > KEYWORD.len() + 2
             && is_blank(header.get(KEYWORD.len()))
-            && is_blank(header.last())
             // Behind `as` the block begins with another token.
             && bytes.get(block) == Some(&b'{')
         {
-            bytes[with..=with + KEYWORD.len()].fill(MARK as u8);
-            bytes[block - 1] = MARK as u8;
+            bytes[with..with + 3].fill(LOOP as u8);
+            let name = place.get_lock.filter(|_| methods.contains(direct::GET_LOCK)).and_then(offset);
+            let arguments = name.and_then(|name| bytes.get_mut(name + direct::GET_LOCK.len()..block));
+            let parentheses = arguments.filter(|bytes| bytes.iter().all(|byte| b"() \t\r\n".contains(byte)));
+            let enter = if parentheses.is_some() { ' ' } else { ENTER };
+            for byte in parentheses.into_iter().flatten().filter(|byte| matches!(byte, b'(' | b')')) {
+                *byte = b' ';
+            }
+            bytes[with + 3..=with + KEYWORD.len()].fill(enter as u8);
         }
     }
     let marked = String::from_utf8(bytes).ok()?;
@@ -71,7 +100,20 @@ fn place(path: &[ASTNode], script: &[Stmt]) -> Option<Place> {
     let can_be_loop = is_plain(manager)
         && !contains_escaping_jump(with.inputs.last()?)
         && (has_no_value(block) || is_unused(outer, statement, script));
-    can_be_loop.then(|| (*begin, block.position()))
+    can_be_loop.then(|| Place { with: *begin, block: block.position(), get_lock: get_lock(manager) })
+}
+
+/// Where the name stands in `a.b.get_lock()`.
+fn get_lock(manager: &Expr) -> Option<Position> {
+    match manager {
+        Expr::Dot(chain, ..) => match &chain.rhs {
+            Expr::MethodCall(call, name) => {
+                (call.args.is_empty() && call.name == direct::GET_LOCK).then_some(*name)
+            }
+            rest => get_lock(rest),
+        },
+        _ => None,
+    }
 }
 
 /// The manager and the block of a `with` of one manager.
@@ -176,10 +218,10 @@ mod tests {
     fn loops(text: &str) -> Option<String> {
         let interpreter = Interpreter::builder().build().expect("builds");
         let engine = interpreter.realm().engine();
-        super::super::tokens::begin(Default::default());
+        super::super::tokens::begin(Default::default(), Default::default());
         let parsed = engine.compile(text);
         super::super::tokens::end();
-        marked(&parsed.expect("is a script"), text)
+        marked(&parsed.expect("is a script"), text, &BTreeSet::from(["get_lock"]))
     }
 
     fn is_loop(text: &str) -> bool {
@@ -187,13 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn the_marks_stand_in_blanks_and_in_the_keyword() {
-        let text = "fn f(l) {\n    /* ä */ with l.of(1) { x() }\n    1\n}\nwith m { }; with n { }";
-        let expected = "fn f(l) {\n    /* ä */ with l.of(1) { x() }\n    1\n}\n@@@@@m@{ }; @@@@@n@{ }";
+    fn the_marks_stand_in_the_keyword_and_the_blank_behind_it() {
+        let text = "fn f(l) {\n    /* ä */ with l.of(1) { x() }\n    1\n}\nwith m { }; with n{ }";
+        let expected = "fn f(l) {\n    /* ä */ with l.of(1) { x() }\n    1\n}\n@@@$$m { }; @@@$$n{ }";
         assert_eq!(loops(text).as_deref(), Some(expected));
         assert_eq!(
             loops("for i in 0..2 { /* ä */ with l.of(i) { x() } }").as_deref(),
-            Some("for i in 0..2 { /* ä */ @@@@@l.of(i)@{ x() } }")
+            Some("for i in 0..2 { /* ä */ @@@$$l.of(i) { x() } }")
         );
     }
 
@@ -221,10 +263,22 @@ mod tests {
     }
 
     #[test]
+    fn get_lock_becomes_an_attribute() {
+        let with = |text: &str| loops(&format!("for i in 0..2 {{ {text} }}"));
+        let loops = |text: &str| Some(format!("for i in 0..2 {{ {text} }}"));
+        assert_eq!(with("with a.b.get_lock() { x() }"), loops("@@@  a.b.get_lock   { x() }"));
+        assert_eq!(with("with a.get_lock ( ){ x() }"), loops("@@@  a.get_lock    { x() }"));
+        assert_eq!(with("with a.get_lock() /* b */ { x() }"), loops("@@@$$a.get_lock() /* b */ { x() }"));
+        assert_eq!(with("with a.get_lock(1) { x() }"), loops("@@@$$a.get_lock(1) { x() }"));
+        assert_eq!(with("with a.other() { x() }"), loops("@@@$$a.other() { x() }"));
+        assert_eq!(with("with a.get_lock().b { x() }"), loops("@@@$$a.get_lock().b { x() }"));
+        assert_eq!(with("with a ?? b.get_lock() { x() }"), loops("@@@$$a ?? b.get_lock() { x() }"));
+    }
+
+    #[test]
     fn what_has_no_place_for_the_marks_stays() {
         assert!(!is_loop("with(l) { z = 1; }"));
-        assert!(!is_loop("with l{ z = 1; }"));
-        assert!(!is_loop("with l\n{ z = 1; }"));
+        assert!(!is_loop("with\nl { z = 1; }"));
         assert!(!is_loop("with l, m { z = 1; }"));
         assert!(!is_loop("with l as m { z = 1; }"));
         assert!(!is_loop("with l.of(|| 1) { z = 1; }"));

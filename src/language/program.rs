@@ -1,6 +1,6 @@
 //! A script that was read: its syntax tree, its bytecode, and what an analysis of it found.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -73,8 +73,12 @@ impl Program {
     ) -> Result<Self, ParseError> {
         realm.sources.write().insert(file.to_string(), source.into());
         let source = without_shebang(source);
-        let (ast, names) = parse(realm, &source, scope)?;
-        let with_loops = (evaluator == Evaluator::Grain).then(|| one_round::marked(&ast, &source)).flatten();
+        let (ast, mut names) = parse(realm, &source, scope, BTreeSet::new())?;
+        for function in library.iter().flat_map(|library| library.iter_functions()) {
+            names.direct.remove(function.name);
+        }
+        let is_grain = evaluator == Evaluator::Grain;
+        let with_loops = is_grain.then(|| one_round::marked(&ast, &source, &names.direct)).flatten();
         let whole = |ast: AST| match library {
             Some(library) => library.merge(&ast),
             None => ast,
@@ -83,11 +87,13 @@ impl Program {
         let findings = inspect(&ast, realm);
         // The bytecode machine holds such a variable for the whole call, and the callback would find it taken. The
         // tree walker asks the resolver for every variable, which then answers with the object itself.
-        let is_compiled = evaluator == Evaluator::Grain && findings.self_captured.is_empty();
-        if let Some(text) = with_loops.filter(|_| is_compiled)
-            && let Ok((loops, _)) = parse(realm, &text, scope)
+        let is_compiled = is_grain && findings.self_captured.is_empty();
+        if is_compiled
+            && (with_loops.is_some() || !names.direct.is_empty())
+            && let text = with_loops.as_deref().unwrap_or(&source)
+            && let Ok((quicker, _)) = parse(realm, text, scope, names.direct)
         {
-            ast = whole(loops);
+            ast = whole(quicker);
         }
         ast.set_source(file);
         *realm.imported.lock() = names.imported;
@@ -142,9 +148,14 @@ fn bytecode(ast: &AST, realm: &Realm) -> SharedProgram {
     Compiler::new().compile(padded.as_ref().unwrap_or(ast)).into_shared()
 }
 
-/// Parses a script; the names are those that it brings in.
-fn parse(realm: &Realm, source: &str, scope: &Scope) -> Result<(AST, Names), ParseError> {
-    tokens::begin(realm.imported.lock().clone());
+/// Parses a script, with direct calls of some methods; the names are those that it brings in.
+fn parse(
+    realm: &Realm,
+    source: &str,
+    scope: &Scope,
+    direct: BTreeSet<&'static str>,
+) -> Result<(AST, Names), ParseError> {
+    tokens::begin(realm.imported.lock().clone(), direct);
     let parsed = realm.engine().compile_with_scope(scope, source);
     let names = tokens::end();
     let ast = parsed?;

@@ -1,6 +1,6 @@
 //! What happens to tokens between rhai's lexer and its parser.
 //!
-//! Rhai lets a host replace tokens one by one, but not add any. That is enough for five things:
+//! Rhai lets a host replace tokens one by one, but not add any. That is enough for six things:
 //!
 //! - words that rhai reserves and does not use (`spawn`, `new`, `default`, …) become ordinary names;
 //! - `global` and `from` at the head of a statement become our statements, and stay names elsewhere;
@@ -8,14 +8,16 @@
 //! - `catch (e) {` becomes `catch { BIND ; ;` and `with x as y {` becomes `with x { BIND ;`, where `BIND` is a
 //!   statement of ours that declares the variable. Pushing the variable from the statement's implementation
 //!   would shift the places that the parser gave to the variables around it;
-//! - the marks of a `with` that is a loop of one round become the head of that loop ([`super::one_round`]).
+//! - the marks of a `with` that is a loop of one round become the head of that loop ([`super::one_round`]);
+//! - the names of methods that are called directly get their second names ([`super::direct`]).
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rhai::Token;
 
-use super::one_round::MARK;
+use super::direct;
+use super::one_round;
 
 /// The keyword of the `global` statement inside the parser.
 pub const GLOBAL: &str = "__global__";
@@ -27,9 +29,9 @@ pub const BIND: &str = "__bind__";
 /// The name of our `print`: a function that is called `print` gets its result printed by rhai, with a newline.
 pub const PRINT: &str = "builtins.print";
 
-/// The native that enters the manager of a `with` that is a loop, and the variable of that loop: no script can write it.
-/// Short, as the bytecode machine looks at every letter in every call.
-pub const ENTER: &str = "@";
+/// The operator that enters the manager of a `with` that is a loop, and the variable of that loop: no script can write
+/// it, and no lexer takes it for one thing. Short, as the bytecode machine looks at every letter in every call.
+pub const ENTER: &str = "@ ";
 
 /// What the parser takes for the name of a function whose own name rhai reserves ends with this.
 const RENAMED: &str = "__function";
@@ -102,8 +104,12 @@ struct Parse {
     aliases: HashMap<String, String>,
     /// Every variable of a `catch` or `with`.
     all_bound: HashSet<String>,
-    /// How many marks of loops of one round there were.
+    /// How many marks there were of the kind that is being read.
     marks: usize,
+    /// What the names of methods that could be called directly are used for.
+    uses: direct::Uses,
+    /// Those that are to be called directly.
+    direct: BTreeSet<&'static str>,
 }
 
 /// What a parse found out beside the syntax tree.
@@ -115,6 +121,8 @@ pub struct Names {
     pub bound: HashSet<String>,
     /// Are there functions that [`own_name`] gives back their names?
     pub any_renamed: bool,
+    /// Methods that can be called directly.
+    pub direct: BTreeSet<&'static str>,
 }
 
 thread_local! {
@@ -122,15 +130,20 @@ thread_local! {
     static PARSE: RefCell<Box<Parse>> = RefCell::default();
 }
 
-/// Begins a parse; `aliases` are the names that were imported before.
-pub fn begin(aliases: HashMap<String, String>) {
-    PARSE.set(Box::new(Parse { is_open: true, at_statement: true, aliases, ..Parse::default() }));
+/// Begins a parse; `aliases` are the names that were imported before, `direct` the methods to be called directly.
+pub fn begin(aliases: HashMap<String, String>, direct: BTreeSet<&'static str>) {
+    PARSE.set(Box::new(Parse { is_open: true, at_statement: true, aliases, direct, ..Parse::default() }));
 }
 
 /// Ends a parse; returns the names that are imported now, and those of the variables of `catch` and `with`.
 pub fn end() -> Names {
     let parse = PARSE.take();
-    Names { imported: parse.aliases, bound: parse.all_bound, any_renamed: parse.any_renamed }
+    Names {
+        imported: parse.aliases,
+        bound: parse.all_bound,
+        any_renamed: parse.any_renamed,
+        direct: parse.uses.only_called(),
+    }
 }
 
 /// Is it a word that rhai reserves and that is an ordinary name here?
@@ -167,7 +180,13 @@ fn custom(keyword: &str) -> Token {
 impl Parse {
     fn replace(&mut self, token: Token) -> Token {
         let token = match token {
-            Token::Reserved(mark) if mark.chars().eq([MARK]) && self.is_open => self.head_of_loop(),
+            Token::Reserved(mark) if self.is_open && mark.chars().eq([one_round::LOOP]) => {
+                let name = Token::Identifier(Box::new(ENTER.into()));
+                self.mark([Token::For, name, Token::In])
+            }
+            Token::Reserved(mark) if self.is_open && mark.chars().eq([one_round::ENTER]) => {
+                self.mark([Token::Unit, Token::Custom(Box::new(ENTER.into()))])
+            }
             // What a module calls its own, as in `subprocess::call`, is nothing else.
             // Only as the name of a function that is being defined rhai takes none of them.
             Token::Reserved(word) if self.after_fn && is_freed(&word) => {
@@ -181,6 +200,10 @@ impl Parse {
             token => token,
         };
         let (at_statement, after_dot) = (self.at_statement, self.after_dot);
+        let is_member = after_dot && !self.after_colons && !self.after_fn;
+        if self.is_open {
+            self.uses.note(&token, is_member);
+        }
         self.at_statement =
             matches!(token, Token::SemiColon | Token::LeftBrace | Token::RightBrace | Token::EOF);
         // `fn name(…)`, `fn type.name(…)`
@@ -198,6 +221,9 @@ impl Parse {
         match &token {
             Token::Identifier(name) if at_statement && name.as_str() == "global" => custom(GLOBAL),
             Token::Identifier(name) if at_statement && name.as_str() == "from" => custom(FROM),
+            Token::Identifier(name) if is_member && self.direct.contains(name.as_str()) => {
+                direct::second_name(name).map_or(token, |name| Token::Identifier(Box::new(name.into())))
+            }
             Token::Identifier(name) if !after_dot => match self.aliases.get(name.as_str()) {
                 Some(qualified) => Token::Identifier(Box::new(qualified.as_str().into())),
                 None => token,
@@ -206,12 +232,10 @@ impl Parse {
         }
     }
 
-    /// The token that the next mark stands for.
-    fn head_of_loop(&mut self) -> Token {
-        let name = || Token::Identifier(Box::new(ENTER.into()));
-        let head = [Token::For, name(), Token::In, name(), Token::LeftParen, Token::RightParen];
-        let token = head[self.marks % head.len()].clone();
-        self.marks += 1;
+    /// The token that the next mark of a kind stands for; all marks of one kind follow each other.
+    fn mark<const COUNT: usize>(&mut self, tokens: [Token; COUNT]) -> Token {
+        let token = tokens[self.marks].clone();
+        self.marks = (self.marks + 1) % COUNT;
         token
     }
 

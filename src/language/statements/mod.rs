@@ -8,6 +8,7 @@ mod try_catch;
 mod with;
 
 use rhai::Engine;
+pub(super) use round::enter;
 
 use super::modules::ModuleNames;
 use crate::runtime::sync::Arc;

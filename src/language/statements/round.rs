@@ -1,8 +1,9 @@
-//! What a `with` that is a loop of one round goes over ([`super::super::one_round`]): entering makes it, and asking it
-//! for a second round leaves the manager. An error in the block, and the stopping of the thread, drop it, which leaves
-//! the manager too.
+//! What a `with` that is a loop of one round goes over ([`super::super::one_round`]). The operator enters the manager,
+//! and asking for a second round leaves it. An error in the block, and the stopping of the thread, drop the loop, which
+//! leaves the manager too.
 
 use std::any::TypeId;
+use std::cell::RefCell;
 
 #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
 use rhai::NativeCallContextStore;
@@ -13,20 +14,13 @@ use crate::language::exception::{Outcome, overtake};
 use crate::language::identity::{ExitOf, enter_context};
 use crate::language::{realm, tokens};
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Round {
-    /// The block has not begun.
-    Before,
-    /// The manager is to be left.
-    After,
-    Over,
-}
+/// Below all operators of rhai's: the rest of the header is what is entered.
+const LOWEST: u8 = 2;
 
-/// A manager that was entered and is left once.
-struct Entered {
-    manager: Dynamic,
-    round: Round,
-    /// Where the manager stands in the script.
+/// A manager that was entered, and how it is left.
+struct Manager {
+    value: Dynamic,
+    /// Where it stands in the script.
     position: Position,
     exit: Exit,
 }
@@ -44,99 +38,121 @@ struct Method {
     engine: Shared<Engine>,
 }
 
-/// A copy has nothing to leave: rhai wants values that can be copied, and no script gets hold of this one.
-impl Clone for Entered {
-    fn clone(&self) -> Self {
-        let exit = Exit::Known(|_| Ok(Dynamic::UNIT));
-        Self { manager: Dynamic::UNIT, round: Round::Over, position: self.position, exit }
-    }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        if self.round != Round::Over
-            && let Err(error) = self.leave()
-        {
-            overtake(error);
-        }
-    }
-}
-
-impl Entered {
+impl Manager {
     #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
-    fn leave(&mut self) -> Outcome<()> {
-        self.round = Round::Over;
+    fn leave(mut self) -> Outcome<()> {
         let left = match &self.exit {
-            Exit::Known(exit) => exit(&self.manager),
+            Exit::Known(exit) => exit(&self.value),
             Exit::Method(method) => {
                 let context = method.context.create_context(&method.engine);
                 let mut no_error = Dynamic::UNIT;
-                call(&context, EXIT, &mut [&mut self.manager, &mut no_error], self.position)
+                call(&context, EXIT, &mut [&mut self.value, &mut no_error], self.position)
             }
         };
         left.map(drop).map_err(|error| at(error, self.position))
     }
 }
 
-/// The rounds of a value that is [`Entered`]. It stays where it is: taking it out costs more than looking at it twice.
-struct Rounds(Dynamic);
+/// One `with` on its way.
+struct Round {
+    /// Has the block begun?
+    has_begun: bool,
+    /// Nothing once it was left.
+    manager: Option<Manager>,
+}
 
-impl Iterator for Rounds {
+thread_local! {
+    /// The rounds that this thread is in, the innermost last: to box each would take as long as to take a lock.
+    static ROUNDS: RefCell<Vec<Round>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A manager was entered, and the loop comes next. Having no size it needs no box.
+#[derive(Clone)]
+struct Entered;
+
+/// The innermost round, as rhai iterates over it. An error drops those of all blocks that it leaves, in rhai's order:
+/// each leaves the manager that is innermost then.
+struct Innermost;
+
+impl Iterator for Innermost {
     type Item = Outcome<Dynamic>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut entered = self.0.write_lock::<Entered>()?;
-        match entered.round {
-            Round::Before => {
-                entered.round = Round::After;
-                Some(Ok(Dynamic::UNIT))
+        let (begins, manager) = ROUNDS.with_borrow_mut(|rounds| match rounds.last_mut() {
+            Some(round) if !round.has_begun => {
+                round.has_begun = true;
+                (true, None)
             }
-            Round::After => entered.leave().err().map(Err),
-            Round::Over => None,
+            round => (false, round.and_then(|round| round.manager.take())),
+        });
+        if begins {
+            return Some(Ok(Dynamic::UNIT));
+        }
+        manager?.leave().err().map(Err)
+    }
+}
+
+impl Drop for Innermost {
+    fn drop(&mut self) {
+        let round = ROUNDS.with_borrow_mut(Vec::pop);
+        if let Some(manager) = round.and_then(|round| round.manager)
+            && let Err(error) = manager.leave()
+        {
+            overtake(error);
         }
     }
 }
 
 pub(super) fn register(engine: &mut Engine) {
+    engine.register_custom_operator(tokens::ENTER, LOWEST).expect("nobody else's");
     let mut module = Module::new();
     let enter = |context: Option<NativeCallContext>, args: &mut [&mut Dynamic]| {
         let context = context.expect("registered with a context");
-        enter(&context, std::mem::take(args[0])).map(Dynamic::from)
+        enter_at(&context, std::mem::take(args[1]), behind_blank(context.call_position()))
     };
     let func = Shared::new(enter);
     let func = RhaiFunc::Pure { func, has_context: true, is_pure: true, is_volatile: true };
     FuncRegistration::new(tokens::ENTER).in_global_namespace().set_into_module_raw(
         &mut module,
-        [TypeId::of::<Dynamic>()],
+        [TypeId::of::<()>(), TypeId::of::<Dynamic>()],
         func,
     );
-    module.set_iter_result(TypeId::of::<Entered>(), |entered| Box::new(Rounds(entered)));
+    module.set_iter_result(TypeId::of::<Entered>(), |_| Box::new(Innermost));
     engine.register_global_module(module.into());
 }
 
-fn enter(context: &NativeCallContext, manager: Dynamic) -> Outcome<Entered> {
+/// Enters a manager, for the loop that comes next.
+///
+/// # Errors
+/// What entering it raises, and TypeError if it is no manager.
+pub fn enter(context: &NativeCallContext, manager: Dynamic) -> Outcome<Dynamic> {
+    enter_at(context, manager, context.call_position())
+}
+
+fn enter_at(context: &NativeCallContext, value: Dynamic, position: Position) -> Outcome<Dynamic> {
     // Most are not, and to ask costs less.
-    let mut manager = if manager.is_shared() { manager.flatten() } else { manager };
-    let position = behind_keyword(context.call_position());
+    let mut value = if value.is_shared() { value.flatten() } else { value };
     let site = || realm::site(context.call_source().unwrap_or(""), position.line().unwrap_or(0) as u32);
-    let exit = match enter_context(&manager, site) {
+    let exit = match enter_context(&value, site) {
         Some(entered) => Exit::Known(entered.map_err(|error| at(error, position))?.1),
         None => {
-            let _ = call(context, ENTER, &mut [&mut manager], position)?;
+            let _ = call(context, ENTER, &mut [&mut value], position)?;
             let engine = realm::current().expect("called by a script").engine().clone();
             #[allow(deprecated, reason = "rhai calls its volatile interfaces deprecated")]
             Exit::Method(Box::new(Method { context: context.store_data(), engine }))
         }
     };
-    Ok(Entered { manager, round: Round::Before, position, exit })
+    let manager = Some(Manager { value, position, exit });
+    ROUNDS.with_borrow_mut(|rounds| rounds.push(Round { has_begun: false, manager }));
+    Ok(Dynamic::from(Entered))
 }
 
-/// The place of the manager, from that of the call which stands on the last letter of `with`.
-fn behind_keyword(letter: Position) -> Position {
-    match (letter.line(), letter.position()) {
+/// The place of the manager, from that of the operator, which is the blank behind `with`.
+fn behind_blank(blank: Position) -> Position {
+    match (blank.line(), blank.position()) {
         (Some(line), Some(column)) => {
-            Position::new(line as u16, (column + 2).min(usize::from(u16::MAX)) as u16)
+            Position::new(line as u16, (column + 1).min(usize::from(u16::MAX)) as u16)
         }
-        _ => letter,
+        _ => blank,
     }
 }
