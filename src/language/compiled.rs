@@ -23,6 +23,8 @@ impl Compiled {
     /// Notes what a script file was compiled to, if it was. A session's inputs share one name and may define a
     /// function again, so they are left out.
     pub fn note(&self, file: &str, program: Option<&SharedProgram>) {
+        // Made now, it need not be made in every child.
+        pointer::definition();
         let mut programs = self.0.write();
         match program {
             Some(program) if file != SESSION => programs.insert(file.to_string(), program.clone()),
