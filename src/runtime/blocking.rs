@@ -55,6 +55,11 @@ pub trait Resource: Send + Sync {
         false
     }
 
+    /// Is it there already, and whoever waits for it has only not seen it yet?
+    fn is_available(&self) -> bool {
+        false
+    }
+
     /// Was the process that holds it killed, so that nobody is left who would give it back? Asked for what is
     /// shared, when a wait for it has lasted a while.
     fn is_stranded(&self) -> bool {
@@ -83,14 +88,16 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Could anything but a thread of this process end the wait, which has lasted for `waited`?
-    pub(super) fn is_external(&self, waited: Duration) -> bool {
+    /// Could anything but a thread of this process end the wait, which has lasted for `waited`? So it could if it only
+    /// takes the waiting thread to look again.
+    pub(crate) fn is_external(&self, waited: Duration) -> bool {
         match self {
             Self::Sleep | Self::External(_) => true,
             Self::Join(_) | Self::Start(_) => false,
             Self::Resource(resource) => {
                 // A killed process may be found out only by a system call: not for a lock that is free in no time.
-                resource.is_shared() && (waited < LOOK_AGAIN || !resource.is_stranded())
+                let may_be_given = || waited < LOOK_AGAIN || !resource.is_stranded();
+                resource.is_available() || (resource.is_shared() && may_be_given())
             }
         }
     }

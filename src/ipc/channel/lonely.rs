@@ -16,29 +16,42 @@ pub(super) struct Named {
 pub(super) struct Wanted {
     there: &'static str,
     somewhere: &'static str,
+    is_there: fn(&Channel) -> bool,
 }
 
-pub(super) const ITEM: Wanted =
-    Wanted { there: "an item in", somewhere: "an item in a queue between processes" };
-pub(super) const ROOM: Wanted = Wanted { there: "room in", somewhere: "room in a queue between processes" };
+pub(super) const ITEM: Wanted = Wanted {
+    there: "an item in",
+    somewhere: "an item in a queue between processes",
+    is_there: |channel| !channel.is_empty(),
+};
+pub(super) const ROOM: Wanted = Wanted {
+    there: "room in",
+    somewhere: "room in a queue between processes",
+    is_there: |channel| !channel.is_full(),
+};
 pub(super) const ALL_DONE: Wanted = Wanted {
     there: "task_done() for every item of",
     somewhere: "task_done() for every item of a queue between processes",
+    is_there: |channel| channel.unfinished() == 0,
 };
 
 /// What will not come unless from a thread of this process.
 struct Missing {
-    what: &'static str,
+    wanted: &'static Wanted,
     named: Arc<Named>,
 }
 
 impl Resource for Missing {
     fn describe(&self) -> String {
-        format!("{} {}, which no other process has,", self.what, self.named.label)
+        format!("{} {}, which no other process has,", self.wanted.there, self.named.label)
     }
 
     fn is_shared(&self) -> bool {
         !self.named.state.is_private()
+    }
+
+    fn is_available(&self) -> bool {
+        (self.wanted.is_there)(&Channel::from(self.named.state.clone()))
     }
 }
 
@@ -51,10 +64,10 @@ impl Channel {
     }
 
     /// Why a thread waits that wants this.
-    pub(super) fn reason(&self, wanted: &Wanted) -> Reason {
+    pub(super) fn reason(&self, wanted: &'static Wanted) -> Reason {
         match &self.named {
             Some(named) if named.state.is_private() => {
-                Reason::Resource(Arc::new(Missing { what: wanted.there, named: Arc::clone(named) }))
+                Reason::Resource(Arc::new(Missing { wanted, named: Arc::clone(named) }))
             }
             _ => Reason::External(wanted.somewhere),
         }

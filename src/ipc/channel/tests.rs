@@ -50,6 +50,20 @@ fn length_of(number: u64) -> usize {
     }
 }
 
+/// Two threads may both be asleep although one of them has woken the other: he has not got to run yet.
+#[test]
+fn who_waits_for_what_is_there_is_not_stuck() {
+    use super::lonely::ALL_DONE;
+    let channel = Channel::new(1).unwrap().named(Default::default());
+    let is_stuck = |wanted| !channel.reason(wanted).is_external(LONG);
+    let stuck = || [is_stuck(&ITEM), is_stuck(&ROOM), is_stuck(&ALL_DONE)];
+    assert_eq!(stuck(), [true, false, false]);
+    assert!(channel.send(&message(1, 1, 16), &at_once()).unwrap());
+    assert_eq!(stuck(), [false, true, true]);
+    assert!(channel.receive(&at_once()).unwrap().is_some());
+    assert_eq!(stuck(), [true, false, true]);
+}
+
 #[test]
 fn a_run_may_grow_and_a_single_message_is_not_waited_for() {
     let channel = Channel::new(100).unwrap();
