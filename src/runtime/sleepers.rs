@@ -17,7 +17,7 @@ use super::words::wake_word;
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct Sleepers {
-    /// How many there are; too many if one was killed in its sleep, which costs a system call now and then.
+    /// How many there are; too many if one was killed in its sleep, which costs a system call for each change.
     count: AtomicU32,
     /// 1 if one of them wants to be woken and nobody has done so yet.
     wanted: AtomicU32,
@@ -76,11 +76,22 @@ impl Sleepers {
     /// Wakes one of those who sleep on `word`, which the caller has changed by a sequentially consistent store, unless
     /// somebody sees it without being woken.
     pub fn wake_one(&self, word: &AtomicU32) {
-        if self.wanted.load(Ordering::SeqCst) != 0
-            && !self.is_watched()
-            && self.wanted.swap(0, Ordering::SeqCst) != 0
-        {
-            wake_word(word, 1);
+        loop {
+            let change = word.load(Ordering::SeqCst);
+            if self.wanted.load(Ordering::SeqCst) == 0
+                || self.is_watched()
+                || self.wanted.swap(0, Ordering::SeqCst) == 0
+                || wake_word(word, 1) > 0
+                || self.is_empty()
+            {
+                return;
+            }
+            // Whoever wants it is about to sleep. He has seen this change, but may not see the next one, and whoever
+            // makes that must know of him: also one who has looked while this said that nobody wants to be woken.
+            self.wanted.store(1, Ordering::SeqCst);
+            if word.load(Ordering::SeqCst) == change {
+                return;
+            }
         }
     }
 

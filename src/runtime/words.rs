@@ -86,8 +86,10 @@ fn sleep_on_word_stuck(thread: &Thread, word: &AtomicU32, seen: u32, own: &Atomi
         && !thread.needs_attention()
     {
         suspicious = (suspicious || runtime.runnable() == 0) && deadlock::examine(runtime, &mut suspicion);
-        if !thread.needs_attention() {
-            wait_for_words(word, seen, Some(own), None, deadlock::GRACE);
+        // A wake-up that came late for a change which was seen already still used up the wish to be woken: the caller has
+        // to make it known again.
+        if !thread.needs_attention() && sleep_until_woken(word, seen, Some(own), None, deadlock::GRACE) {
+            break;
         }
     }
     runtime.count_runnable(1);
@@ -102,7 +104,19 @@ pub(super) fn wait_for_words(
     deadline: Option<Instant>,
     look_again: Duration,
 ) -> Woken {
-    let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    sleep_until_woken(word, seen, own, deadline, look_again);
+    let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    if word.load(Ordering::Acquire) == seen && is_over { Woken::TimedOut } else { Woken::Notified }
+}
+
+/// As [`wait_for_words`]; was it a wake-up that ended the sleep?
+fn sleep_until_woken(
+    word: &AtomicU32,
+    seen: u32,
+    own: Option<&AtomicU32>,
+    deadline: Option<Instant>,
+    look_again: Duration,
+) -> bool {
     let until = |longest: Duration| {
         let left = deadline.map_or(longest, |d| d.saturating_duration_since(Instant::now()).min(longest));
         Timespec::try_from(left).ok()
@@ -120,9 +134,9 @@ pub(super) fn wait_for_words(
     let longest = until(look_again).map(|left| monotonic_now() + left);
     let slept = futex::waitv(&waits[..count], WaitvFlags::empty(), longest.as_ref(), ClockId::Monotonic);
     if slept == Err(Errno::NOSYS) {
-        let _ = futex::wait(word, futex::Flags::empty(), seen, until(LOOK_OFTEN).as_ref());
+        return futex::wait(word, futex::Flags::empty(), seen, until(LOOK_OFTEN).as_ref()).is_ok();
     }
-    if word.load(Ordering::Acquire) == seen && is_over() { Woken::TimedOut } else { Woken::Notified }
+    slept.is_ok()
 }
 
 fn monotonic_now() -> Timespec {
@@ -137,8 +151,8 @@ fn futex_wait(word: &AtomicU32, value: u32, flags: WaitFlags) -> futex::Wait {
     wait
 }
 
-/// Wakes up to `waiters` threads, of any process, that wait for `word` to change.
-pub fn wake_word(word: &AtomicU32, waiters: u32) {
+/// Wakes up to `waiters` threads, of any process, that wait for `word` to change; returns how many there were.
+pub fn wake_word(word: &AtomicU32, waiters: u32) -> usize {
     // It fails for addresses that are no words only.
-    let _ = futex::wake(word, futex::Flags::empty(), waiters.min(i32::MAX as u32));
+    futex::wake(word, futex::Flags::empty(), waiters.min(i32::MAX as u32)).unwrap_or(0)
 }
